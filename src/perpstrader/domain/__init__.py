@@ -1,0 +1,37 @@
+"""The words of the field: signals, verdicts, orders, fills, positions, portfolios, traces; money and rounding. No I/O."""
+
+from perpstrader.domain.cloids import CloidParts, make_cloid, make_unrecorded_exit_cloid, read_cloid
+from perpstrader.domain.errors import (
+    AccountLockedError,
+    MoneyError,
+    PerpsTraderError,
+    StateError,
+    UnsafeError,
+    VenueError,
+)
+from perpstrader.domain.market import INTERVAL_MS, BookLevel, Candle, MarketSnapshot, MarketView
+from perpstrader.domain.money import ZERO, AssetSpec, MarginTier, dec, plain, usd
+from perpstrader.domain.orders import (
+    CashFlow,
+    Fill,
+    FundingPayment,
+    Order,
+    OrderIntent,
+    OrderStatus,
+    Purpose,
+    TimeInForce,
+    Trigger,
+)
+from perpstrader.domain.portfolio import Portfolio, Position, Protection, ProtectiveStop, Reservation
+from perpstrader.domain.risk_state import Halt, HaltKind, RiskState
+from perpstrader.domain.signals import Action, Side, Signal
+from perpstrader.domain.traces import PortfolioDigest, Step, Trace, TraceKind
+from perpstrader.domain.verdicts import Approved, Check, Reason, Refusal, Refused, Verdict
+
+__all__ = [
+    "INTERVAL_MS", "ZERO", "AccountLockedError", "Action", "Approved", "AssetSpec", "BookLevel", "Candle", "CashFlow", "Check", "CloidParts",
+    "Fill", "FundingPayment", "Halt", "HaltKind", "MarginTier", "MarketSnapshot", "MarketView", "MoneyError", "Order", "OrderIntent",
+    "OrderStatus", "PerpsTraderError", "Portfolio", "PortfolioDigest", "Position", "Protection", "ProtectiveStop", "Purpose", "Reason",
+    "Refusal", "Refused", "Reservation", "RiskState", "Side", "Signal", "StateError", "Step", "TimeInForce", "Trace", "TraceKind",
+    "Trigger", "UnsafeError", "VenueError", "Verdict", "dec", "make_cloid", "make_unrecorded_exit_cloid", "plain", "read_cloid", "usd",
+]  # fmt: skip
