@@ -1,0 +1,1 @@
+"""Hyperliquid: the wire, the signer, the request budget, the streams and the clients."""
