@@ -1,0 +1,120 @@
+"""The components around the trading path: records, recovery, breakers, client, console, alerts; which build runs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+
+from perpstrader.settings.fields import Count, Fraction, Milliseconds, OptionalMilliseconds, Port, Section, setting
+
+Build = Literal["optimized", "baseline"]
+ShadowBuild = Literal["optimized", "baseline", "shadow"]
+
+
+class TraceSettings(Section):
+    """The record of decisions."""
+
+    batch_size: Count = setting(100, "Traces in one batch.", unit="traces", env="TRACE_BATCH_SIZE", le=100_000)
+    batch_flush_ms: Milliseconds = setting(
+        5_000, "Longest wait of a trace for its batch.", unit="ms", env="TRACE_BATCH_FLUSH_MS"
+    )
+    cache_size: int = setting(
+        500, "Traces kept decoded for lookups; 0 keeps none.", unit="traces", env="TRACE_CACHE_SIZE", ge=0, le=1_000_000
+    )
+    ack_deadline_ms: Milliseconds = setting(
+        50, "Longest wait of an entry for its trace; then the order goes and the gap is counted.", unit="ms",
+        env="TRACE_ACK_DEADLINE_MS", le=10_000, why="records never delay an order",
+    )  # fmt: skip
+    synchronous: Literal["NORMAL", "FULL"] = setting(
+        "NORMAL", "Durability of routine traces; a decision that led to an order is always FULL.",
+        env="TRACE_SYNCHRONOUS",
+    )  # fmt: skip
+
+
+class RecoverySettings(Section):
+    """Finding positions in trouble and taking them out."""
+
+    cache_ttl_ms: Milliseconds = setting(
+        5_000, "Life of the cached portfolio snapshot.", unit="ms", env="RECOVERY_CACHE_TTL_MS"
+    )
+    alert_cooldown_ms: OptionalMilliseconds = setting(
+        300_000, "Repeats of an alert within this time are not sent.", unit="ms", env="RECOVERY_ALERT_COOLDOWN_MS"
+    )
+    max_attempts: Count = setting(
+        3, "Attempts a position episode before a person is told.", unit="attempts", env="MAX_RECOVERY_ATTEMPTS", le=100
+    )
+
+
+class BreakerSettings(Section):
+    """Circuit breakers around each dependency."""
+
+    base_backoff_ms: Milliseconds = setting(
+        1_000, "First period of an open breaker.", unit="ms", env="CB_BASE_BACKOFF_MS"
+    )
+    max_backoff_ms: Milliseconds = setting(
+        60_000, "Longest period of an open breaker.", unit="ms", env="CB_MAX_BACKOFF_MS"
+    )
+    alert_cooldown_ms: OptionalMilliseconds = setting(
+        300_000, "Repeats of an alert within this time are not sent.", unit="ms", env="CB_ALERT_COOLDOWN_MS"
+    )
+    max_recovery_attempts: Count = setting(
+        5, "Failed probes in a row before a person is told.", unit="probes", env="CB_MAX_RECOVERY_ATTEMPTS", le=1000
+    )
+    health_interval_ms: Milliseconds = setting(30_000, "Time between health checks.", unit="ms")
+
+
+class ClientSettings(Section):
+    """The Hyperliquid client."""
+
+    mids_ttl_ms: OptionalMilliseconds = setting(500, "Life of cached mid prices.", unit="ms")
+    account_ttl_ms: OptionalMilliseconds = setting(2_000, "Life of a cached account state.", unit="ms")
+    orders_ttl_ms: OptionalMilliseconds = setting(1_000, "Life of cached open orders.", unit="ms")
+    book_ttl_ms: OptionalMilliseconds = setting(500, "Life of a cached book.", unit="ms")
+    meta_ttl_ms: OptionalMilliseconds = setting(3_600_000, "Life of cached metadata.", unit="ms")
+    connect_timeout_ms: Milliseconds = setting(3_000, "Longest time to connect.", unit="ms", le=120_000)
+    request_timeout_ms: Milliseconds = setting(10_000, "Longest time of one request.", unit="ms", le=120_000)
+    coalesce_window_ms: OptionalMilliseconds = setting(
+        5, "Time in which ungrouped entries, or cancels, are gathered into one action; 0 sends each alone.", unit="ms",
+        le=1_000,
+    )  # fmt: skip
+    weight_per_minute: int = setting(
+        1_200, "Request weight that this trader may use within any 60 s.", unit="weight", stricter="lower", ge=100,
+        le=1_200, why="the venue's limit for one IP",
+    )  # fmt: skip
+    exit_reserve_fraction: Fraction = setting(
+        Decimal("0.2"), "Share of that weight kept for exits, stops and cancels.", unit="of weight", stricter="higher",
+        le=Decimal("0.9"), why="an entry never starves an exit",
+    )  # fmt: skip
+
+
+class RolloutSettings(Section):
+    """Which build of each component runs; rolling back is one word here and nothing else."""
+
+    traces: Build = setting("optimized", "The trace store.")
+    recovery: ShadowBuild = setting("optimized", "Position recovery; shadow: its analysis.")
+    breakers: Build = setting("optimized", "The circuit breakers.")
+    risk: ShadowBuild = setting("optimized", "The risk manager.")
+    client: ShadowBuild = setting("optimized", "The Hyperliquid client; shadow: its reads.")
+
+
+class ConsoleSettings(Section):
+    """The control port and its page."""
+
+    enabled: bool = setting(True, "Whether the control port is served.")
+    host: str = setting("127.0.0.1", "Address it listens on; beyond loopback it wants TLS.", unit="host")
+    port: Port = setting(8420, "Port it listens on.")
+    tls_cert_file: Path | None = setting(None, "Certificate chain in PEM.", unit="path")
+    tls_key_file: Path | None = setting(None, "Its private key in PEM.", unit="path")
+    allow_remote_without_tls: bool = setting(
+        False, "Listen beyond loopback without TLS.", why="a token on a plain wire can be read by others"
+    )
+
+
+class AlertSettings(Section):
+    """Where incidents go."""
+
+    urls: tuple[SecretStr, ...] = setting((), "Apprise addresses (they hold tokens).", unit="URLs", secret=True)
+    timeout_ms: Milliseconds = setting(10_000, "Longest time of one delivery.", unit="ms", le=120_000)
