@@ -1,4 +1,5 @@
-"""For strategies that follow bars: each bar is absorbed exactly once and in order, also after a start, a skip or a repeat."""
+"""For strategies that follow bars: each bar is absorbed exactly once and in order, also after a start, a skip or a
+repeat."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ StateT = TypeVar("StateT", bound=BarState)
 
 
 class StrategyParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of a strategy; ranges are part of the field types, so that ``checked`` and the loader enforce the same ones."""
+    """Parameters of a strategy; ranges are part of the field types, so that ``checked`` and the loader enforce the
+    same ones."""
 
     def checked(self) -> StrategyParams:
         """Itself; raises ``msgspec.ValidationError`` with the field and its range when a value is out of it."""
@@ -34,8 +36,9 @@ class StrategyParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class BarStrategy(BaseStrategy, Generic[StateT]):
     """Keeps one state a symbol in step with its bars and asks ``decide`` once for each new bar.
 
-    On the first view of a symbol the bars of ``view.history`` are absorbed first, which warms the state up. Bars that were not shown (the
-    trader was down, the strategy was skipped) are taken from ``view.history`` too. A bar that was seen already gives no second signal.
+    On the first view of a symbol the bars of ``view.history`` are absorbed first, which warms the state up. Bars that
+    were not shown (the trader was down, the strategy was skipped) are taken from ``view.history`` too. A bar that was
+    seen already gives no second signal.
     """
 
     def __init__(self) -> None:

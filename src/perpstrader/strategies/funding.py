@@ -14,10 +14,11 @@ from perpstrader.strategies.port import price_level
 
 
 class FundingParams(StrategyParams, frozen=True, kw_only=True):
-    """Hourly rates as fractions: 0.00005 is 0.005 % an hour, about 44 % a year and four times Hyperliquid's base rate of 0.0000125.
+    """Hourly rates as fractions: 0.00005 is 0.005 % an hour, about 44 % a year and four times Hyperliquid's base rate
+    of 0.0000125.
 
-    ``exit_rate`` is where funding counts as normal again. The trend filter is an EMA of ``trend`` bars: a short is taken only at or
-    below it, a long only at or above it. None of the values was fitted to any recording.
+    ``exit_rate`` is where funding counts as normal again. The trend filter is an EMA of ``trend`` bars: a short is
+    taken only at or below it, a long only at or above it. None of the values was fitted to any recording.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=40)] = "funding"
@@ -52,10 +53,12 @@ class _State:
 
 
 class FundingStrategy(BarStrategy[_State]):
-    """Opens on the side that funding pays while its rate is beyond ``entry_rate``, closes when it is normal again or has changed sign.
+    """Opens on the side that funding pays while its rate is beyond ``entry_rate``, closes when it is normal again or
+    has changed sign.
 
-    Assumes that crowded positions pay longer than price moves against the other side; a squeeze is the usual way in which it loses, so the
-    trend filter and the stop come first. One spell of crowding is entered once. It is an example and not evidence of profit.
+    Assumes that crowded positions pay longer than price moves against the other side; a squeeze is the usual way in
+    which it loses, so the trend filter and the stop come first. One spell of crowding is entered once. It is an
+    example and not evidence of profit.
 
     ``confidence = 0.5 + 0.5 * min(1, (|rate| / entry_rate - 1) / 2)``: 0.5 at the threshold, 1 at three times it.
     """
@@ -84,7 +87,9 @@ class FundingStrategy(BarStrategy[_State]):
         if position is not None and position.owner == self.name:
             state.armed = False
             if -position.side.sign * rate <= self.params.exit_rate:
-                return self.close(view, reason=f"funding is {_percent(rate)} an hour, which no longer pays the {position.side} enough")
+                return self.close(
+                    view, reason=f"funding is {_percent(rate)} an hour, which no longer pays the {position.side} enough"
+                )
             return None
         if abs(rate) < self.params.entry_rate:
             if abs(rate) <= self.params.exit_rate:
@@ -106,7 +111,7 @@ class FundingStrategy(BarStrategy[_State]):
             side,
             confidence=0.5 + 0.5 * min(1.0, (abs(rate) / params.entry_rate - 1.0) / 2.0),
             stop_price=price_level(close - side.sign * distance),
-            reason=f"funding of {_percent(rate)} an hour pays the {side}, and price {close:.6g} is on its side of the trend {trend:.6g}",
+            reason=f"funding of {_percent(rate)} an hour pays the {side}; price {close:.6g} is on its side of the trend {trend:.6g}",
         )
 
     def indicators(self, symbol: str) -> Mapping[str, float]:
@@ -124,13 +129,13 @@ class FundingStrategy(BarStrategy[_State]):
             return f"warming up: {self.params.trend} bars are needed for the trend"
         if state.rate is None:
             return "the funding rate is not known"
-        rate, needed = state.rate, _percent(self.params.entry_rate)
-        if abs(rate) < self.params.entry_rate:
-            return f"funding is {_percent(rate)} an hour; an entry needs at least {needed} to either side"
+        said = f"funding is {_percent(state.rate)} an hour"
+        if abs(state.rate) < self.params.entry_rate:
+            return f"{said}; an entry needs at least {_percent(self.params.entry_rate)} to either side"
         if not state.armed:
-            return f"funding is {_percent(rate)} an hour, but this spell of crowding has been used; it must become normal first"
+            return f"{said}, but this spell of crowding has been used; it must become normal first"
         relation = "above" if state.close > state.trend.value else "below"
-        return f"funding is {_percent(rate)} an hour, but price {state.close:.6g} is {relation} the trend {state.trend.value:.6g}"
+        return f"{said}, but price {state.close:.6g} is {relation} the trend {state.trend.value:.6g}"
 
 
 def _percent(rate: float) -> str:

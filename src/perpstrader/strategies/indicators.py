@@ -1,8 +1,8 @@
 """Streaming indicators: one bar in, one value out, the same work for each bar however long the window is.
 
-Values are floats, because they are statistics and not money; ``value`` is ``None`` until enough bars have been seen. Each formula is the
-textbook's, and names its seed, because two programs that seed differently disagree for hundreds of bars. The tests compare each with a
-naive formula over the whole series. Inputs must be finite.
+Values are floats, because they are statistics and not money; ``value`` is ``None`` until enough bars have been seen.
+Each formula is the textbook's, and names its seed, because two programs that seed differently disagree for hundreds
+of bars. The tests compare each with a naive formula over the whole series. Inputs must be finite.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Sma:
 
 
 class Ema:
-    """Exponential moving average with ``alpha = 2 / (period + 1)``, seeded with the mean of the first ``period`` values."""
+    """Exponential moving average with ``alpha = 2 / (period + 1)``, seeded with the mean of the first ``period``
+    values."""
 
     __slots__ = ("_alpha", "_count", "_sum", "period", "value")
 
@@ -112,7 +113,8 @@ class Rsi:
 
 
 class Atr:
-    """Wilder's average true range in USD, seeded with the mean of the first ``period`` ranges; the first bar's is high minus low."""
+    """Wilder's average true range in USD, seeded with the mean of the first ``period`` ranges; the first bar's is
+    high minus low."""
 
     __slots__ = ("_count", "_previous_close", "_sum", "period", "value")
 

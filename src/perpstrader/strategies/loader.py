@@ -1,4 +1,5 @@
-"""Builds strategies from what the settings name: one that comes with the program, a class in a module, or a class in a file."""
+"""Builds strategies from what the settings name: one that comes with the program, a class in a module, or a class in
+a file."""
 
 from __future__ import annotations
 
@@ -20,7 +21,11 @@ from perpstrader.strategies.port import Strategy
 from perpstrader.strategies.reversion import ReversionStrategy
 from perpstrader.strategies.trend import TrendStrategy
 
-BUILT_IN: Final[Mapping[str, type[Strategy]]] = {"trend": TrendStrategy, "reversion": ReversionStrategy, "funding": FundingStrategy}
+BUILT_IN: Final[Mapping[str, type[Strategy]]] = {
+    "trend": TrendStrategy,
+    "reversion": ReversionStrategy,
+    "funding": FundingStrategy,
+}
 
 
 class StrategyError(PerpsTraderError):
@@ -30,8 +35,9 @@ class StrategyError(PerpsTraderError):
 class StrategyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One strategy as the settings name it.
 
-    ``use`` is ``trend``, ``reversion``, ``funding``, ``package.module:Class`` or ``path/to/file.py:Class``. ``symbols`` and ``intervals``
-    narrow what it is shown; empty leaves the strategy's own. ``isolated`` calls a synchronous strategy in a thread with a deadline.
+    ``use`` is ``trend``, ``reversion``, ``funding``, ``package.module:Class`` or ``path/to/file.py:Class``.
+    ``symbols`` and ``intervals`` narrow what it is shown; empty leaves the strategy's own. ``isolated`` calls a
+    synchronous strategy in a thread with a deadline.
     """
 
     use: str
@@ -42,7 +48,8 @@ class StrategyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def load_strategies(entries: Iterable[StrategyEntry], *, folder: Path | None = None) -> list[Strategy]:
-    """The strategies of ``entries`` in their order; raises ``StrategyError`` for the first that cannot be built or repeats a name.
+    """The strategies of ``entries`` in their order; raises ``StrategyError`` for the first that cannot be built or
+    repeats a name.
 
     Relative file paths are taken from ``folder`` (default: the current one).
     """
@@ -63,11 +70,16 @@ def load_strategies(entries: Iterable[StrategyEntry], *, folder: Path | None = N
 
 
 def load_strategy(use: str, params: Mapping[str, object] | None = None, *, folder: Path | None = None) -> Strategy:
-    """A new strategy made from ``use`` and ``params``; raises ``StrategyError`` with what is allowed and the nearest known name."""
+    """A new strategy made from ``use`` and ``params``; raises ``StrategyError`` with what is allowed and the nearest
+    known name."""
     strategy = _build(_find_class(use, folder or Path()), use, dict(params or {}))
-    missing = [name for name in ("name", "symbols", "intervals", "warmup_bars", "on_market") if not hasattr(strategy, name)]
+    missing = [
+        name for name in ("name", "symbols", "intervals", "warmup_bars", "on_market") if not hasattr(strategy, name)
+    ]
     if missing:
-        raise StrategyError(f"strategy {use} has no {', '.join(missing)}; deriving from perpstrader.strategies.BaseStrategy gives the defaults")
+        raise StrategyError(
+            f"strategy {use} has no {', '.join(missing)}; derive it from perpstrader.strategies.BaseStrategy"
+        )
     name: object = strategy.name
     if not isinstance(name, str) or not name:
         raise StrategyError(f"strategy {use} has the name {name!r}, which must be a text that is not empty")
@@ -81,14 +93,19 @@ def _find_class(use: str, folder: Path) -> type:
     if not colon or not place or not class_name:
         known = ", ".join(BUILT_IN)
         raise StrategyError(
-            f"strategy {use!r} is not known{_nearest(use, BUILT_IN)}; allowed are {known}, package.module:Class and path/to/file.py:Class"
+            f"strategy {use!r} is not known{_nearest(use, BUILT_IN)}; "
+            f"allowed are {known}, package.module:Class and path/to/file.py:Class"
         )
     module = _load_file(folder / place, use) if place.endswith(".py") else _load_module(place, use)
     found = getattr(module, class_name, None)
     if found is None:
-        classes = [name for name, item in vars(module).items() if inspect.isclass(item) and item.__module__ == module.__name__]
+        classes = [
+            name for name, item in vars(module).items() if inspect.isclass(item) and item.__module__ == module.__name__
+        ]
         offers = f"it offers {', '.join(classes)}" if classes else "it defines no class"
-        raise StrategyError(f"strategy {use}: {place} has no class {class_name}{_nearest(class_name, classes)}; {offers}")
+        raise StrategyError(
+            f"strategy {use}: {place} has no class {class_name}{_nearest(class_name, classes)}; {offers}"
+        )
     if not inspect.isclass(found):
         raise StrategyError(f"strategy {use}: {class_name} is a {type(found).__name__}, and a class is needed")
     return found
@@ -100,9 +117,12 @@ def _load_module(name: str, use: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise StrategyError(
-                f"strategy {use}: there is no module {error.name}; is its package installed here? For a file write path/to/file.py:Class"
+                f"strategy {use}: there is no module {error.name}; is its package installed here? "
+                "For a file write path/to/file.py:Class"
             ) from error
-        raise StrategyError(f"strategy {use}: {name} needs the module {error.name}, which is not installed here") from error
+        raise StrategyError(
+            f"strategy {use}: {name} needs the module {error.name}, which is not installed here"
+        ) from error
     except (Exception, SystemExit) as error:
         raise StrategyError(f"strategy {use}: importing {name} failed with {type(error).__name__}: {error}") from error
 

@@ -17,13 +17,15 @@ DEFAULT_TTL_MS = 60_000
 class Strategy(Protocol):
     """Looks at a market on each closed bar of a symbol and may wish for something; others decide whether it happens.
 
-    ``name`` is unique in a trader: it owns the positions that its signals opened. ``symbols`` and ``intervals`` limit what it is shown;
-    empty means all. ``warmup_bars`` is how many earlier bars ``view.history`` should offer on the first call.
+    ``name`` is unique in a trader: it owns the positions that its signals opened. ``symbols`` and ``intervals`` limit
+    what it is shown; empty means all. ``warmup_bars`` is how many earlier bars ``view.history`` should offer on the
+    first call.
 
-    A strategy keeps its own state, apart for each symbol, and does nothing else: no files, no network, no time but ``view.time_ms``. That
-    makes replays repeatable. It leaves a position that it owns (``view.position.owner == name``) by a ``close`` signal that names the
-    position's episode; an exit that a symbol still needs is asked for again on each bar, because a refusal or an outage may have eaten
-    the last one. Whether a stop or a target has been hit is not its business: those rest at the venue.
+    A strategy keeps its own state, apart for each symbol, and does nothing else: no files, no network, no time but
+    ``view.time_ms``. That makes replays repeatable. It leaves a position that it owns (``view.position.owner ==
+    name``) by a ``close`` signal that names the position's episode; an exit that a symbol still needs is asked for
+    again on each bar, because a refusal or an outage may have eaten the last one. Whether a stop or a target has been
+    hit is not its business: those rest at the venue.
     """
 
     name: str
@@ -31,13 +33,14 @@ class Strategy(Protocol):
     intervals: tuple[str, ...]
     warmup_bars: int
 
-    def on_market(self, view: MarketView) -> Signal | None | Awaitable[Signal | None]:
+    def on_market(self, view: MarketView) -> Signal | Awaitable[Signal | None] | None:
         """The wish that this bar gives rise to, or ``None``; called once for each closed bar, in the order of time."""
         ...
 
 
 class BaseStrategy(ABC):
-    """The port with its usual defaults, and signals whose ids are the same in each run: ``name:symbol:close_ms:action``.
+    """The port with its usual defaults, and signals whose ids are the same in each run:
+    ``name:symbol:close_ms:action``.
 
     The id makes a signal that is computed twice (after a restart, in a replay) one signal, and it is acted on once.
     """
@@ -48,15 +51,17 @@ class BaseStrategy(ABC):
     warmup_bars: int = 0
 
     @abstractmethod
-    def on_market(self, view: MarketView) -> Signal | None | Awaitable[Signal | None]:
+    def on_market(self, view: MarketView) -> Signal | Awaitable[Signal | None] | None:
         """The wish that this bar gives rise to, or ``None``."""
 
     def indicators(self, symbol: str) -> Mapping[str, float]:
-        """The newest values behind this strategy's decisions on ``symbol``, for the decision record; empty when it has none."""
+        """The newest values behind this strategy's decisions on ``symbol``, for the decision record; empty when it
+        has none."""
         return {}
 
     def explain(self, symbol: str) -> str:
-        """In plain words, why there was or was not a signal on the newest bar of ``symbol``; empty when it cannot tell."""
+        """In plain words, why there was or was not a signal on the newest bar of ``symbol``; empty when it cannot
+        tell."""
         return ""
 
     def owns(self, view: MarketView) -> bool:
@@ -119,8 +124,8 @@ class BaseStrategy(ABC):
 def price_level(value: float) -> Decimal:
     """A price that a statistic asks for, as money: 10 significant digits, which is finer than any tick of the venue.
 
-    This is the one place where a strategy's float becomes a Decimal; the level bounds nothing until the risk manager has rounded it to the
-    tick. Raises ``ValueError`` for what is no price: zero, negative, not finite.
+    This is the one place where a strategy's float becomes a Decimal; the level bounds nothing until the risk manager
+    has rounded it to the tick. Raises ``ValueError`` for what is no price: zero, negative, not finite.
     """
     if not math.isfinite(value) or value <= 0:
         raise ValueError(f"{value!r} is no price: it must be finite and positive")

@@ -17,8 +17,9 @@ from perpstrader.strategies.port import price_level
 class ReversionParams(StrategyParams, frozen=True, kw_only=True):
     """Ordinary textbook values; none of them was fitted to any recording.
 
-    The stop is ``stop_atr`` ATRs from the close, at least ``min_stop_fraction`` of the price. An entry whose way to the middle band is
-    shorter than ``min_target_fraction`` of the price is left alone: it could not even pay a taker's round trip of about 0.1 %.
+    The stop is ``stop_atr`` ATRs from the close, at least ``min_stop_fraction`` of the price. An entry whose way to
+    the middle band is shorter than ``min_target_fraction`` of the price is left alone: it could not even pay a
+    taker's round trip of about 0.1 %.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=40)] = "reversion"
@@ -56,10 +57,12 @@ class _State:
 class ReversionStrategy(BarStrategy[_State]):
     """Opens against a close outside the band with an extreme RSI, aims at the middle band, closes there.
 
-    Assumes that excursions are noise. When one is the start of a trend, the stop is hit, and one excursion is entered only once: the next
-    entry needs a close back inside the bands first. It is an example and a load for the machinery, not evidence of profit.
+    Assumes that excursions are noise. When one is the start of a trend, the stop is hit, and one excursion is entered
+    only once: the next entry needs a close back inside the bands first. It is an example and a load for the
+    machinery, not evidence of profit.
 
-    ``confidence = 0.5 + 0.25 * min(1, deviations beyond the band) + 0.25 * min(1, RSI beyond its threshold / threshold)``.
+    ``confidence = 0.5 + 0.25 * min(1, deviations beyond the band) + 0.25 * min(1, RSI beyond its threshold /
+    threshold)``.
     """
 
     Params = ReversionParams
@@ -104,10 +107,12 @@ class ReversionStrategy(BarStrategy[_State]):
         return self.open(
             view,
             side,
-            confidence=0.5 + 0.25 * min(1.0, max(0.0, beyond)) + 0.25 * min(1.0, (params.oversold - extreme) / params.oversold),
+            confidence=0.5
+            + 0.25 * min(1.0, max(0.0, beyond))
+            + 0.25 * min(1.0, (params.oversold - extreme) / params.oversold),
             stop_price=price_level(close - sign * distance),
             target_price=price_level(middle),
-            reason=f"price {close:.6g} is {reward / deviation:.2f} deviations from its mean {middle:.6g} and the RSI reads {rsi:.1f}",
+            reason=f"price {close:.6g} is {reward / deviation:.2f} deviations from its mean {middle:.6g}, RSI {rsi:.1f}",
         )
 
     def indicators(self, symbol: str) -> Mapping[str, float]:
@@ -128,6 +133,6 @@ class ReversionStrategy(BarStrategy[_State]):
         rsi = math.nan if state.rsi.value is None else state.rsi.value
         used = "" if state.armed else "; this excursion has been used and price must come back inside first"
         return (
-            f"price {state.close:.6g}, bands {state.bands.lower:.6g} to {state.bands.upper:.6g}, RSI {rsi:.1f}; an entry needs a close "
-            f"outside the bands with the RSI under {low:.0f} or over {high:.0f}{used}"
+            f"price {state.close:.6g}, bands {state.bands.lower:.6g} to {state.bands.upper:.6g}, RSI {rsi:.1f}; "
+            f"an entry needs a close outside the bands with the RSI under {low:.0f} or over {high:.0f}{used}"
         )

@@ -33,11 +33,13 @@ _FIELDS: Final[tuple[tuple[str, type | tuple[type, ...], str], ...]] = (
     ("target_price", _PRICE, "a Decimal or None; price_level() makes one from a statistic"),
     ("size_hint", _PRICE, "a Decimal or None"),
 )
-"""What a signal's fields must be: a struct made by hand is not checked by ``msgspec``, and a float must not become money."""
+"""What a signal's fields must be: a struct made by hand is not checked by ``msgspec``, and a float must not become
+money."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a cycle of a strategy came to: a signal, an error in one sentence, or neither; ``skipped`` says why it was not asked."""
+    """What a cycle of a strategy came to: a signal, an error in one sentence, or neither; ``skipped`` says why it was
+    not asked."""
 
     signal: Signal | None = None
     error: str | None = None
@@ -46,22 +48,29 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class StrategyRunner:
-    """Asks a strategy and contains it: errors, wrong answers and lateness end in the ``Outcome``, never in an exception.
+    """Asks a strategy and contains it: errors, wrong answers and lateness end in the ``Outcome``, never in an
+    exception.
 
-    * A synchronous strategy is called in place: no task, no timer, a microsecond. Nothing can interrupt it there, so this is for strategies
-      one trusts to return, such as those that come with the program. If it comes back after the deadline, that is an error.
-    * With an ``executor`` (``isolated``) it is called in that executor's thread and waited for until the deadline. A thread cannot be killed:
-      while a hanging call is out, further cycles are skipped, and what it may still return is dropped. Each isolated strategy needs an
-      executor of its own, or it would hang its neighbours.
+    * A synchronous strategy is called in place: no task, no timer, a microsecond. Nothing can interrupt it there, so
+      this is for strategies one trusts to return, such as those that come with the program. If it comes back after
+      the deadline, that is an error.
+    * With an ``executor`` (``isolated``) it is called in that executor's thread and waited for until the deadline. A
+      thread cannot be killed: while a hanging call is out, further cycles are skipped, and what it may still return
+      is dropped. Each isolated strategy needs an executor of its own, or it would hang its neighbours.
     * An asynchronous strategy is cancelled at the deadline.
 
-    A late entry is dropped, because its market is gone; a late exit is kept, because a position should still be left. After ``BACKOFF_AFTER``
-    errors in a row 1, 2, 4, … up to ``MAX_SKIPPED_CYCLES`` cycles are skipped between attempts; the first success ends that. Positions stay
-    protected by their stops at the venue meanwhile.
+    A late entry is dropped, because its market is gone; a late exit is kept, because a position should still be left.
+    After ``BACKOFF_AFTER`` errors in a row 1, 2, 4, … up to ``MAX_SKIPPED_CYCLES`` cycles are skipped between
+    attempts; the first success ends that. Positions stay protected by their stops at the venue meanwhile.
     """
 
     def __init__(
-        self, strategy: Strategy, clock: Clock, deadline_ms: int = DEFAULT_DEADLINE_MS, *, executor: Executor | None = None
+        self,
+        strategy: Strategy,
+        clock: Clock,
+        deadline_ms: int = DEFAULT_DEADLINE_MS,
+        *,
+        executor: Executor | None = None,
     ) -> None:
         self.strategy = strategy
         self.name = strategy.name
@@ -91,7 +100,11 @@ class StrategyRunner:
         self.calls += 1
         started = self._clock.monotonic_ns()
         try:
-            answer = self.strategy.on_market(view) if self._executor is None else await self._ask_elsewhere(self._executor, view)
+            answer = (
+                self.strategy.on_market(view)
+                if self._executor is None
+                else await self._ask_elsewhere(self._executor, view)
+            )
             if answer is not None and not isinstance(answer, Signal) and inspect.isawaitable(answer):
                 answer = await self._await_within_deadline(answer)
         except asyncio.CancelledError:
@@ -116,7 +129,9 @@ class StrategyRunner:
         signal = cast("Signal | None", answer)
         if elapsed > self._deadline_ms * 1_000_000:
             kept = signal if signal is not None and signal.is_exit else None
-            return self._failed(f"it took {elapsed / 1e6:.0f} ms, more than its deadline of {self._deadline_ms} ms", started, kept)
+            return self._failed(
+                f"it took {elapsed / 1e6:.0f} ms, more than its deadline of {self._deadline_ms} ms", started, kept
+            )
         self.errors_in_a_row = 0
         return Outcome(signal, None, elapsed)
 
@@ -150,7 +165,7 @@ class StrategyRunner:
         self.last_error = error
         beyond = self.errors_in_a_row - BACKOFF_AFTER
         if beyond >= 0:
-            self._to_skip = min(2**min(beyond, 16), MAX_SKIPPED_CYCLES)
+            self._to_skip = min(2 ** min(beyond, 16), MAX_SKIPPED_CYCLES)
         return Outcome(kept, error, self._clock.monotonic_ns() - started)
 
     def _skip(self, why: str) -> Outcome:

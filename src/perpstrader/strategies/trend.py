@@ -17,9 +17,9 @@ from perpstrader.strategies.port import price_level
 class TrendParams(StrategyParams, frozen=True, kw_only=True):
     """Ordinary textbook values; none of them was fitted to any recording.
 
-    ``stop_atr`` ATRs from the close is the stop, but never nearer than ``min_stop_fraction`` of the price: a taker's round trip costs about
-    0.1 %, and a stop within a few times that is paid to the exchange. A cross that could not be acted on is forgotten after
-    ``patience_bars``.
+    ``stop_atr`` ATRs from the close is the stop, but never nearer than ``min_stop_fraction`` of the price: a taker's
+    round trip costs about 0.1 %, and a stop within a few times that is paid to the exchange. A cross that could not
+    be acted on is forgotten after ``patience_bars``.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=40)] = "trend"
@@ -71,8 +71,8 @@ class _State:
 class TrendStrategy(BarStrategy[_State]):
     """Opens with a cross of two EMAs, closes with the opposite one; a flip is a close first and an open on a later bar.
 
-    Assumes that moves go on for longer than the averages lag, which pays in trends and loses in ranges, most of it in fees. It is an example
-    and a load for the machinery, not evidence of profit.
+    Assumes that moves go on for longer than the averages lag, which pays in trends and loses in ranges, most of it in
+    fees. It is an example and a load for the machinery, not evidence of profit.
 
     ``confidence = clip(0.5 + 0.25 * side * (close - slow) / ATR, 0, 1)``: 0.5 at the slow average, 1 two ATR beyond it.
     """
@@ -112,7 +112,7 @@ class TrendStrategy(BarStrategy[_State]):
             wanted,
             confidence=min(1.0, max(0.0, 0.5 + 0.25 * lead)),
             stop_price=price_level(close - sign * distance),
-            reason=f"EMA {self.params.fast} crossed {'above' if sign > 0 else 'below'} EMA {self.params.slow}: {_numbers(state)}",
+            reason=f"EMA {self.params.fast} crossed {'over' if sign > 0 else 'under'} EMA {self.params.slow}: {_numbers(state)}",
         )
 
     def indicators(self, symbol: str) -> Mapping[str, float]:
