@@ -1,0 +1,17 @@
+"""state.db: what the trader must not forget. Intents, ledger, signals, risk state, halts, episodes, audit; one transaction at a time."""
+
+from perpstrader.state._codec import utc_day
+from perpstrader.state.audit import AuditEntry, AuditRepository
+from perpstrader.state.episodes import Episode, EpisodesRepository
+from perpstrader.state.halts import HaltRecord, HaltsRepository
+from perpstrader.state.intents import IntentsRepository
+from perpstrader.state.ledger import BookedFill, LedgerRepository, LedgerTotals
+from perpstrader.state.meta import MetaRepository
+from perpstrader.state.risk import RiskRepository
+from perpstrader.state.signals import SignalsRepository
+from perpstrader.state.store import StateStore, Transaction
+
+__all__ = [
+    "AuditEntry", "AuditRepository", "BookedFill", "Episode", "EpisodesRepository", "HaltRecord", "HaltsRepository", "IntentsRepository",
+    "LedgerRepository", "LedgerTotals", "MetaRepository", "RiskRepository", "SignalsRepository", "StateStore", "Transaction", "utc_day",
+]  # fmt: skip
