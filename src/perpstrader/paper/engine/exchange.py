@@ -1,0 +1,251 @@
+"""The exchange in a box, seen from outside: orders in, market updates in, events and views out. Pure: no I/O and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perpstrader.paper.engine import funding, ledger, liquidation, matching, placing, queries, timers, triggers
+from perpstrader.paper.engine.assets import EngineAsset
+from perpstrader.paper.engine.config import EngineConfig
+from perpstrader.paper.engine.events import Event, Fill, FundingEvent, LedgerEvent
+from perpstrader.paper.engine.market import MarketUpdate
+from perpstrader.paper.engine.orders import (
+    Answer,
+    Builder,
+    Grouping,
+    NewOrder,
+    OrderStatus,
+    OrderView,
+    PlaceResult,
+)
+from perpstrader.paper.engine.rejects import Reject
+from perpstrader.paper.engine.state import EngineState
+from perpstrader.paper.engine.views import AccountView, AssetAccountView, BookView, FundingRate, MarketState
+
+
+class Exchange:
+    """The same calls with the same arguments give the same events, to the last byte.
+
+    Users are lower-case addresses; a user exists from the first :meth:`fund` on. Times are milliseconds UTC and never go back (an earlier
+    one counts as the latest seen). Units: API sheet 7.1 and :class:`EngineAsset`.
+    """
+
+    def __init__(self, assets: Sequence[EngineAsset], config: EngineConfig | None = None) -> None:
+        self.assets = tuple(assets)
+        self.config = config or EngineConfig()
+        self._state = EngineState(self.assets, self.config)
+
+    # --- money ---
+
+    def fund(self, user: str, micro_usd: int, now_ms: int) -> None:
+        """Give ``user`` cash, opening the account if there is none."""
+        self._advance(now_ms)
+        ledger.fund(self._state, user, micro_usd)
+
+    def withdraw(self, user: str, micro_usd: int, now_ms: int) -> Answer:
+        """Take cash out, at most what is withdrawable."""
+        self._advance(now_ms)
+        return ledger.withdraw(self._state, user, micro_usd)
+
+    # --- the market moves ---
+
+    def apply(self, update: MarketUpdate) -> None:
+        """Take over the outside market of one coin: resting fills, then triggers, then liquidations; nothing of it while halted."""
+        state = self._state
+        if update.time_ms > state.now_ms:
+            self._advance(update.time_ms)
+        market = state.markets[update.coin]
+        market.time_ms = update.time_ms
+        market.halted = update.halted
+        if update.bids is not None:
+            market.feed_bids = update.bids
+            market.taken_bids.clear()
+        if update.asks is not None:
+            market.feed_asks = update.asks
+            market.taken_asks.clear()
+        if update.last is not None:
+            market.last = update.last
+        if update.oracle is not None:
+            market.oracle = update.oracle
+        old_mark = market.mark
+        if not market.is_busy() or update.halted:
+            if update.mark is not None:
+                market.set_mark(update.mark)
+            return
+        matching.fill_resting(state, market, update.trades)
+        triggers.move_mark(state, market, old_mark, update.mark, continuous=update.continuous)
+        liquidation.check(state, market)
+        triggers.settle(state)
+
+    def advance(self, now_ms: int) -> None:
+        """Let time pass: dead man's switches fire. Every other call that takes a time does it too."""
+        self._advance(now_ms)
+
+    def premium_sample(self, now_ms: int) -> None:
+        """Sample the premium of every coin; due every 5 s (API sheet 7.4)."""
+        self._advance(now_ms)
+        funding.sample(self._state)
+
+    def set_funding_rate(self, coin: str, rate: int) -> None:
+        """The hourly rate, in 1e-12, that the next tick charges ``coin``, instead of one from the samples."""
+        self._state.markets[coin].handed_rate = rate
+
+    def funding_tick(self, now_ms: int) -> None:
+        """Charge the hour's funding on oracle prices; due on the hour. Call it before anything else of that instant."""
+        self._advance(now_ms)
+        funding.tick(self._state)
+
+    # --- orders ---
+
+    def place(
+        self,
+        user: str,
+        orders: Sequence[NewOrder | Reject],
+        grouping: Grouping,
+        now_ms: int,
+        builder: Builder | None = None,
+    ) -> list[PlaceResult]:
+        """Place orders in their sequence: one result an order, or a single ``Rejected`` for all where a grouping is refused as a whole.
+
+        A ``Reject`` in the place of an order (a text that made no integer) is answered in its place, or refuses its group.
+        """
+        self._begin(now_ms)
+        results = placing.place(self._state, user, orders, grouping, builder)
+        triggers.settle(self._state)
+        return results
+
+    def cancel(self, user: str, coin: str, oid: int, now_ms: int) -> Answer:
+        """Cancel an open order, its waiting children with it; ``MISSING_ORDER`` if it is not open."""
+        self._begin(now_ms)
+        return placing.cancel(self._state, user, coin, oid)
+
+    def cancel_by_cloid(self, user: str, coin: str, cloid: str, now_ms: int) -> Answer:
+        """Cancel the newest order of that cloid."""
+        self._begin(now_ms)
+        oid = placing.oid_of(self._state, user, cloid)
+        return placing.cancel(self._state, user, coin, oid)
+
+    def modify(
+        self, user: str, oid: int | str, order: NewOrder | Reject, now_ms: int, *, always: bool = False
+    ) -> PlaceResult:
+        """Cancel an open order (by oid or cloid) and place another in full size under a new oid; ``always`` is the wire's ``a``.
+
+        Without ``always`` the new one must be a GTC or ALO that rests. If the new one is refused, the old one is gone all the same.
+        """
+        self._begin(now_ms)
+        result = placing.modify(self._state, user, oid, order, always=always)
+        triggers.settle(self._state)
+        return result
+
+    def update_leverage(self, user: str, coin: str, leverage: int, is_cross: bool, now_ms: int) -> Answer:
+        """Set the leverage of a coin; refused if the margin would not suffice, and for isolated margin, which is not offered."""
+        self._begin(now_ms)
+        return ledger.update_leverage(self._state, user, coin, leverage, is_cross=is_cross)
+
+    def schedule_cancel(self, user: str, time_ms: int | None, now_ms: int) -> Answer:
+        """Set or clear the dead man's switch of an account (API sheet 2.4): when it fires, all open orders go, stops included."""
+        self._begin(now_ms)
+        return timers.schedule_cancel(self._state, user, time_ms)
+
+    def set_post_only(self, active: bool) -> None:
+        """Open or close a post-only window, as after a network upgrade: only ALO orders and cancels pass."""
+        self._state.post_only = active
+
+    # --- what happened, and what is ---
+
+    def drain_events(self) -> list[Event]:
+        """The events since the last call, in the order of happening; each is handed out once."""
+        events, self._state.events = self._state.events, []
+        return events
+
+    def has_account(self, user: str) -> bool:
+        """Whether ``user`` was ever funded."""
+        return user in self._state.accounts
+
+    def users(self) -> tuple[str, ...]:
+        """All accounts in the order of their first funding."""
+        return tuple(self._state.accounts)
+
+    def account_state(self, user: str) -> AccountView:
+        """The account at mark; an unknown user has an empty one."""
+        return queries.account_state(self._state, user)
+
+    def asset_account(self, user: str, coin: str) -> AssetAccountView:
+        """Leverage set and what could be traded now."""
+        return queries.asset_account(self._state, user, coin)
+
+    def state_version(self, user: str) -> int:
+        """Grows with each change of the account (orders, fills, cash, leverage), not with marks; 0 for an unknown user."""
+        account = self._state.accounts.get(user)
+        return 0 if account is None else account.version
+
+    def open_orders(self, user: str) -> tuple[OrderView, ...]:
+        """All live orders as they are now, oldest first: resting, triggers, and children that wait (``held``)."""
+        return queries.open_orders(self._state, user)
+
+    def order_by_oid(self, user: str, oid: int) -> OrderStatus | None:
+        """The record of an order of this user; ``None`` if there is none or it was evicted (2000 newest done orders are kept)."""
+        return queries.order_by_oid(self._state, user, oid)
+
+    def order_by_cloid(self, user: str, cloid: str) -> OrderStatus | None:
+        """The record of the newest order of that cloid."""
+        return queries.order_by_oid(self._state, user, placing.oid_of(self._state, user, cloid))
+
+    def historical_orders(self, user: str) -> tuple[OrderStatus, ...]:
+        """The 2000 newest changes of status, newest first; an oid may be there more than once."""
+        return queries.historical_orders(self._state, user)
+
+    def fills(self, user: str) -> tuple[Fill, ...]:
+        """The 10,000 newest fills, oldest first."""
+        return queries.fills(self._state, user)
+
+    def funding(self, user: str) -> tuple[FundingEvent, ...]:
+        """The newest funding payments, oldest first."""
+        return queries.funding(self._state, user)
+
+    def ledger(self, user: str) -> tuple[LedgerEvent, ...]:
+        """Deposits, withdrawals, liquidations, oldest first."""
+        return queries.ledger(self._state, user)
+
+    def funding_history(self, coin: str) -> tuple[FundingRate, ...]:
+        """The rates charged so far, oldest first."""
+        return tuple(self._state.funding_rates[coin])
+
+    def user_volume(self, user: str) -> int:
+        """Notional ever traded, in micro-USD (``cumVlm``)."""
+        account = self._state.accounts.get(user)
+        return 0 if account is None else account.volume
+
+    def fee_rates(self, user: str) -> tuple[int, int]:
+        """Today's (taker, maker) rates of the user in 1e-9 of the notional."""
+        return queries.fee_rates(self._state, user)
+
+    def book(self, coin: str, depth: int = 20) -> BookView:
+        """The shown book, outside liquidity and accounts' orders merged."""
+        return queries.book(self._state, coin, depth)
+
+    def market(self, coin: str) -> MarketState:
+        """Mark, oracle, last, mid, impact prices, premium and funding of a coin."""
+        return queries.market(self._state, coin)
+
+    def net_position_sign(self, coin: str) -> int:
+        """1, 0 or -1: the sign of what all accounts together hold."""
+        return queries.net_position_sign(self._state, coin)
+
+    def is_quiet(self) -> bool:
+        """Whether no account has a position or a live order, so that only the newest prices matter."""
+        state = self._state
+        return state.open_count == 0 and not any([market.holders for market in state.markets.values()])
+
+    def imbalance(self) -> int:
+        """Micro-USD that appeared or vanished since the start: always 0 (the conservation law of ``EngineState``)."""
+        return queries.imbalance(self._state)
+
+    def _advance(self, now_ms: int) -> None:
+        if now_ms > self._state.now_ms:
+            self._state.now_ms = now_ms
+            timers.fire_due(self._state)
+
+    def _begin(self, now_ms: int) -> None:
+        self._advance(now_ms)
+        self._state.action += 1
