@@ -66,7 +66,7 @@ def test_the_wheel_holds_the_typed_package_and_nothing_else(wheel: Path) -> None
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"perpstrader", f"perpstrader-{perpstrader.__version__}.dist-info"}
     assert "perpstrader/py.typed" in names
-    assert [name for name in names if "test" in name.lower() or "__pycache__" in name] == []
+    assert [name for name in names if name.startswith("tests/") or "/tests/" in name or "__pycache__" in name] == []
     recorded = (".feather", ".parquet", ".csv", ".db", ".jsonl", ".gz", ".zst")
     assert [name for name in names if name.endswith(recorded)] == []
 
