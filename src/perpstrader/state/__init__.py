@@ -1,4 +1,4 @@
-"""state.db: what the trader must not forget. Intents, ledger, signals, risk state, halts, episodes, audit; one transaction at a time."""
+"""state.db, what the trader must not forget: intents, ledger, signals, risk state, halts, episodes, audit."""
 
 from perpstrader.state._codec import utc_day
 from perpstrader.state.audit import AuditEntry, AuditRepository
@@ -12,6 +12,7 @@ from perpstrader.state.signals import SignalsRepository
 from perpstrader.state.store import StateStore, Transaction
 
 __all__ = [
-    "AuditEntry", "AuditRepository", "BookedFill", "Episode", "EpisodesRepository", "HaltRecord", "HaltsRepository", "IntentsRepository",
-    "LedgerRepository", "LedgerTotals", "MetaRepository", "RiskRepository", "SignalsRepository", "StateStore", "Transaction", "utc_day",
+    "AuditEntry", "AuditRepository", "BookedFill", "Episode", "EpisodesRepository", "HaltRecord", "HaltsRepository",
+    "IntentsRepository", "LedgerRepository", "LedgerTotals", "MetaRepository", "RiskRepository", "SignalsRepository",
+    "StateStore", "Transaction", "utc_day",
 ]  # fmt: skip

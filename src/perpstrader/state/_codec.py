@@ -34,7 +34,7 @@ def add_exact(left: Decimal, right: Decimal) -> Decimal:
 
 
 def text(value: Decimal) -> str:
-    """The number as exact text; raises ``MoneyError`` when it is not finite, because no disk may remember NaN as money."""
+    """The number as exact text; raises ``MoneyError`` when it is not finite: no disk may remember NaN as money."""
     if not value.is_finite():
         raise MoneyError(f"{value} is not finite and cannot be stored as money")
     return str(value)
@@ -84,4 +84,4 @@ def decode(decoder: msgspec.json.Decoder[_StructT], body: str, what: str) -> _St
 
 def unreadable(what: str, stored: object) -> str:
     """The sentence for a stored value that cannot be understood."""
-    return f"the state file holds an unreadable {what} ({stored!r}); restore a backup, or start with a state file of its own"
+    return f"the state file holds an unreadable {what} ({stored!r}); restore a backup, or start with a new state file"

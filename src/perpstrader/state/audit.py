@@ -31,10 +31,17 @@ class AuditRepository:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def add(self, *, time_ms: int, actor: str, command: str, arguments: Mapping[str, str], result: str, reason: str) -> int:
+    def add(
+        self, *, time_ms: int, actor: str, command: str, arguments: Mapping[str, str], result: str, reason: str
+    ) -> int:
         """Record a command; its number in the trail, growing."""
-        sql = "INSERT INTO audit (time_ms, actor, command, arguments, result, reason) VALUES (?, ?, ?, ?, ?, ?) RETURNING seq"
-        return int(self._connection.execute(sql, (time_ms, actor, command, encode(dict(arguments)), result, reason)).get)
+        sql = (
+            "INSERT INTO audit (time_ms, actor, command, arguments, result, reason) VALUES (?, ?, ?, ?, ?, ?)"
+            " RETURNING seq"
+        )
+        return int(
+            self._connection.execute(sql, (time_ms, actor, command, encode(dict(arguments)), result, reason)).get
+        )
 
     def recent(self, limit: int) -> tuple[AuditEntry, ...]:
         """The newest commands, newest first, at most ``limit``."""
@@ -46,11 +53,19 @@ class AuditRepository:
             except msgspec.DecodeError as error:
                 raise StateError(unreadable("audit entry", arguments)) from error
             entries.append(
-                AuditEntry(seq=seq, time_ms=time_ms, actor=actor, command=command, arguments=given, result=result, reason=reason)
+                AuditEntry(
+                    seq=seq,
+                    time_ms=time_ms,
+                    actor=actor,
+                    command=command,
+                    arguments=given,
+                    result=result,
+                    reason=reason,
+                )
             )
         return tuple(entries)
 
     def prune(self, keep: int) -> int:
-        """Forget all but the newest ``keep``, at least one of which stays, so that numbers never repeat; how many were forgotten."""
+        """Forget all but the newest ``keep`` (at least one, so that numbers never repeat); how many went."""
         self._connection.execute("DELETE FROM audit WHERE seq <= (SELECT max(seq) FROM audit) - ?", (max(keep, 1),))
         return self._connection.changes()

@@ -1,4 +1,4 @@
-"""The file state.db: opened whole or refused with a clear sentence, migrated in order, bound to one account, backed up online.
+"""The file state.db: opened whole or refused with a clear sentence, migrated, bound to one account, backed up online.
 
 One connection writes and checkpoints. SQLite before 3.51.3 can lose committed write-ahead data when two connections do
 (the "WAL-reset" race); apsw brings a newer one, and an older one is refused.
@@ -24,11 +24,14 @@ _WAL_PAGES: Final = 1_000
 _WAL_BYTES: Final = 8 * 1024 * 1024
 
 
-def open_database(path: Path | None, *, account: str, network: str, new_epoch: Callable[[], int], durable: bool) -> apsw.Connection:
-    """A checked, migrated connection to the account's own file (``None``: in memory); a missing file is created whole or not at all.
+def open_database(
+    path: Path | None, *, account: str, network: str, new_epoch: Callable[[], int], durable: bool
+) -> apsw.Connection:
+    """A checked, migrated connection to the account's own file (``None``: memory); a missing one is created whole.
 
-    ``durable`` syncs each commit to the medium before it returns; without it only a crash of the machine can lose commits.
-    Raises ``StateError`` for a file that is damaged, from a newer program, of another account or network, or held by another process.
+    ``durable`` syncs each commit to the medium before it returns; without it only a crash of the machine can lose
+    commits. Raises ``StateError`` for a file that is damaged, from a newer program, of another account or network, or
+    held by another process.
     """
     if apsw.SQLITE_VERSION_NUMBER < _MIN_SQLITE:
         raise StateError(f"SQLite {apsw.sqlite_lib_version()} can lose committed data; install apsw 3.51.3 or newer")
@@ -44,19 +47,22 @@ def open_database(path: Path | None, *, account: str, network: str, new_epoch: C
             raise StateError(f"the state file {path} is empty, so what it knew is lost; {_REMEDY}")
         return _open_existing(path, account, network, new_epoch, durable=durable)
     except OSError as error:
-        raise StateError(f"the state file {path} cannot be used: {error.strerror}; check the directory and its rights") from error
+        raise StateError(
+            f"the state file {path} cannot be used: {error.strerror}; check the directory and its rights"
+        ) from error
 
 
 def migrate(connection: apsw.Connection, steps: Sequence[str] = MIGRATIONS) -> int:
     """The file is at the newest schema; the number of steps that ran, 0 when it was already there.
 
-    Each step commits together with its version number, so an interrupted migration goes on where it stopped. Raises ``StateError``
-    for a file from a newer program.
+    Each step commits together with its version number, so an interrupted migration goes on where it stopped. Raises
+    ``StateError`` for a file from a newer program.
     """
     found, known = schema_version(connection), len(steps)
     if found > known:
         raise StateError(
-            f"the state file has schema version {found}, this program knows {known}; run the newer program, or use another data directory"
+            f"the state file has schema version {found}, this program knows {known};"
+            " run the newer program, or use another data directory"
         )
     for version in range(found + 1, known + 1):
         connection.execute("BEGIN IMMEDIATE")
@@ -82,7 +88,7 @@ def rollback(connection: apsw.Connection) -> None:
 
 
 def backup(connection: apsw.Connection, target: Path) -> None:
-    """``target`` is a complete copy of one moment, made while the store is in use; opened as a store it takes a new epoch by itself.
+    """``target`` is a complete copy of one moment, made while the store is in use; opened, it takes a new epoch.
 
     It appears whole or not at all. Raises ``StateError`` when ``target`` exists or cannot be written.
     """
@@ -131,7 +137,9 @@ _REMEDY: Final = "restore a backup, or move it away and compare positions and or
 def _create(path: Path, account: str, network: str, new_epoch: Callable[[], int], *, durable: bool) -> None:
     # A left-over log beside a missing file is committed data of a store that somebody moved or deleted.
     if Path(f"{path}-wal").exists():
-        raise StateError(f"{path} is missing although its log {path.name}-wal is there; put the file back, or move the log away")
+        raise StateError(
+            f"{path} is missing although its log {path.name}-wal is there; put the file back, or move the log away"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -146,7 +154,9 @@ def _create(path: Path, account: str, network: str, new_epoch: Callable[[], int]
         raise explain(error, path) from error
 
 
-def _open_existing(path: Path, account: str, network: str, new_epoch: Callable[[], int], *, durable: bool) -> apsw.Connection:
+def _open_existing(
+    path: Path, account: str, network: str, new_epoch: Callable[[], int], *, durable: bool
+) -> apsw.Connection:
     connection: apsw.Connection | None = None
     try:
         connection = _connect(str(path), durable=durable)
@@ -193,7 +203,9 @@ def _initialise(connection: apsw.Connection, account: str, network: str, new_epo
 def _check(connection: apsw.Connection, path: Path) -> None:
     application = int(connection.execute("PRAGMA application_id").get)
     if application != _APPLICATION_ID:
-        raise StateError(f"{path} is a database of another program (application id {application:#x}); name another data directory")
+        raise StateError(
+            f"{path} is a database of another program (application id {application:#x}); name another data directory"
+        )
     first = str(connection.execute("PRAGMA quick_check(1)").get)
     if first != "ok":
         raise StateError(f"the state file {path} is damaged ({first}); {_REMEDY}")
@@ -203,20 +215,24 @@ def _check_owner(connection: apsw.Connection, path: Path, account: str, network:
     meta = MetaRepository(connection)
     if (meta.account(), meta.network()) != (account, network):
         raise StateError(
-            f"{path} belongs to account {meta.account()} on {meta.network()}, not to {account} on {network}; use another data directory"
+            f"{path} belongs to account {meta.account()} on {meta.network()}, not to {account} on {network};"
+            " use another data directory"
         )
 
 
 def _renew_if_copied(connection: apsw.Connection, path: Path, new_epoch: Callable[[], int]) -> None:
     """A restored backup or a copied file never speaks under the epoch of its original (S11).
 
-    A backup bears a mark. A plain copy shows itself by its inode; that is only a suspicion, and a new epoch costs nothing.
+    A backup bears a mark. A plain copy shows itself by its inode; that is only a suspicion, and a new epoch costs
+    nothing.
     """
     rows = connection.execute("SELECT key, value FROM meta WHERE key IN ('backup', 'file')").fetchall()
     stored = {str(key): str(value) for key, value in rows}
     inode = str(path.stat().st_ino)
     if "backup" in stored:
-        connection.execute("DELETE FROM meta WHERE key = 'backup'; INSERT OR REPLACE INTO meta VALUES ('restored', '1')")
+        connection.execute(
+            "DELETE FROM meta WHERE key = 'backup'; INSERT OR REPLACE INTO meta VALUES ('restored', '1')"
+        )
     if "backup" in stored or stored.get("file", inode) != inode:
         MetaRepository(connection).renew_epoch(new_epoch())
     if stored.get("file") != inode:

@@ -14,21 +14,22 @@ from perpstrader.domain.signals import Side
 from perpstrader.state._codec import Row, member, number, number_or_none, text, text_or_none
 
 _COLUMNS: Final = (
-    "id, symbol, side, owner, opened_ms, ended_ms, end_reason, entry_price, exit_price, peak_size, peak_price, stop_price, target_price,"
-    " realized_usd, fees_usd, funding_usd, exit_attempts, recovery_attempts"
+    "id, symbol, side, owner, opened_ms, ended_ms, end_reason, entry_price, exit_price, peak_size, peak_price,"
+    " stop_price, target_price, realized_usd, fees_usd, funding_usd, exit_attempts, recovery_attempts"
 )
 _OPEN: Final = f"INSERT INTO episodes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE: Final = (
-    "UPDATE episodes SET owner = ?, entry_price = ?, exit_price = ?, peak_size = ?, peak_price = ?, stop_price = ?, target_price = ?,"
-    " realized_usd = ?, fees_usd = ?, funding_usd = ? WHERE id = ?"
+    "UPDATE episodes SET owner = ?, entry_price = ?, exit_price = ?, peak_size = ?, peak_price = ?, stop_price = ?,"
+    " target_price = ?, realized_usd = ?, fees_usd = ?, funding_usd = ? WHERE id = ?"
 )
 
 
 class Episode(msgspec.Struct, frozen=True, kw_only=True):
     """One position of one symbol from flat to flat.
 
-    ``entry_price`` and ``exit_price`` are size-weighted means, ``peak_size`` the largest size it had in base units, ``peak_price`` the
-    most favourable mark seen, ``realized_usd`` net of fees and without funding. ``end_reason`` is empty while it lives.
+    ``entry_price`` and ``exit_price`` are size-weighted means, ``peak_size`` the largest size it had in base units,
+    ``peak_price`` the most favourable mark seen, ``realized_usd`` net of fees and without funding. ``end_reason`` is
+    empty while it lives.
     """
 
     id: str
@@ -70,22 +71,25 @@ class EpisodesRepository:
     def open(self, episode: Episode) -> None:
         """Store a new episode; raises ``StateError`` when its id is taken or its symbol has a living one."""
         row = (
-            episode.id, episode.symbol, episode.side.value, episode.owner, episode.opened_ms, episode.ended_ms, episode.end_reason,
-            text_or_none(episode.entry_price), text_or_none(episode.exit_price), text(episode.peak_size), text_or_none(episode.peak_price),
-            text_or_none(episode.stop_price), text_or_none(episode.target_price), text(episode.realized_usd), text(episode.fees_usd),
+            episode.id, episode.symbol, episode.side.value, episode.owner, episode.opened_ms, episode.ended_ms,
+            episode.end_reason, text_or_none(episode.entry_price), text_or_none(episode.exit_price),
+            text(episode.peak_size), text_or_none(episode.peak_price), text_or_none(episode.stop_price),
+            text_or_none(episode.target_price), text(episode.realized_usd), text(episode.fees_usd),
             text(episode.funding_usd), episode.exit_attempts, episode.recovery_attempts,
         )  # fmt: skip
         try:
             self._connection.execute(_OPEN, row)
         except apsw.ConstraintError as error:
             raise StateError(
-                f"episode {episode.id} cannot open: its id is taken or {episode.symbol} has a living one; end that one first"
+                f"episode {episode.id} cannot open: its id is taken or {episode.symbol} has a living one;"
+                " end that one first"
             ) from error
 
     def update(self, episode: Episode) -> None:
         """Store owner, prices, sizes and sums; the end and the counters have methods of their own and are not touched.
 
-        An ended episode still takes sums, since fees and funding may arrive late. Raises ``StateError`` when it is unknown.
+        An ended episode still takes sums, since fees and funding may arrive late. Raises ``StateError`` when it is
+        unknown.
         """
         row = (
             episode.owner, text_or_none(episode.entry_price), text_or_none(episode.exit_price), text(episode.peak_size),
@@ -103,11 +107,16 @@ class EpisodesRepository:
 
     def count_exit_attempt(self, episode_id: str) -> int:
         """One more exit was submitted; how many that makes (S52)."""
-        return self._count("UPDATE episodes SET exit_attempts = exit_attempts + 1 WHERE id = ? RETURNING exit_attempts", episode_id)
+        return self._count(
+            "UPDATE episodes SET exit_attempts = exit_attempts + 1 WHERE id = ? RETURNING exit_attempts", episode_id
+        )
 
     def count_recovery_attempt(self, episode_id: str) -> int:
         """One more recovery was submitted; how many that makes (S52)."""
-        return self._count("UPDATE episodes SET recovery_attempts = recovery_attempts + 1 WHERE id = ? RETURNING recovery_attempts", episode_id)
+        return self._count(
+            "UPDATE episodes SET recovery_attempts = recovery_attempts + 1 WHERE id = ? RETURNING recovery_attempts",
+            episode_id,
+        )
 
     def get(self, episode_id: str) -> Episode | None:
         """The episode with this id."""
@@ -145,19 +154,23 @@ class EpisodesRepository:
         return found[0] if found else None
 
     def _episodes(self, where: str, bindings: tuple[str | int, ...]) -> tuple[Episode, ...]:
-        return tuple(_episode(row) for row in self._connection.execute(f"SELECT {_COLUMNS} FROM episodes {where}", bindings).fetchall())
+        return tuple(
+            _episode(row)
+            for row in self._connection.execute(f"SELECT {_COLUMNS} FROM episodes {where}", bindings).fetchall()
+        )
 
 
 def _episode(row: Row) -> Episode:
     (
-        key, symbol, side, owner, opened_ms, ended_ms, end_reason, entry_price, exit_price, peak_size, peak_price, stop_price, target_price,
-        realized, fees, funding, exit_attempts, recovery_attempts,
+        key, symbol, side, owner, opened_ms, ended_ms, end_reason, entry_price, exit_price, peak_size, peak_price,
+        stop_price, target_price, realized, fees, funding, exit_attempts, recovery_attempts,
     ) = row  # fmt: skip
     return Episode(
-        id=key, symbol=symbol, side=member(Side, side, "side"), owner=owner, opened_ms=opened_ms, ended_ms=ended_ms, end_reason=end_reason,
-        entry_price=number_or_none(entry_price, "entry price"), exit_price=number_or_none(exit_price, "exit price"),
-        peak_size=number(peak_size, "peak size"), peak_price=number_or_none(peak_price, "peak price"),
-        stop_price=number_or_none(stop_price, "stop price"), target_price=number_or_none(target_price, "target price"),
-        realized_usd=number(realized, "realised profit"), fees_usd=number(fees, "fees"), funding_usd=number(funding, "funding"),
-        exit_attempts=exit_attempts, recovery_attempts=recovery_attempts,
+        id=key, symbol=symbol, side=member(Side, side, "side"), owner=owner, opened_ms=opened_ms, ended_ms=ended_ms,
+        end_reason=end_reason, entry_price=number_or_none(entry_price, "entry price"),
+        exit_price=number_or_none(exit_price, "exit price"), peak_size=number(peak_size, "peak size"),
+        peak_price=number_or_none(peak_price, "peak price"), stop_price=number_or_none(stop_price, "stop price"),
+        target_price=number_or_none(target_price, "target price"),
+        realized_usd=number(realized, "realised profit"), fees_usd=number(fees, "fees"),
+        funding_usd=number(funding, "funding"), exit_attempts=exit_attempts, recovery_attempts=recovery_attempts,
     )  # fmt: skip

@@ -12,7 +12,9 @@ from perpstrader.domain.risk_state import Halt, HaltKind
 from perpstrader.state._codec import Row, member
 
 _COLUMNS: Final = "kind, since_ms, reason, actor, until_ms, flatten"
-_RELEASE: Final = "UPDATE halts SET released_ms = ?, released_by = ?, release_reason = ? WHERE kind = ? AND released_ms IS NULL"
+_RELEASE: Final = (
+    "UPDATE halts SET released_ms = ?, released_by = ?, release_reason = ? WHERE kind = ? AND released_ms IS NULL"
+)
 
 
 class HaltRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,15 +35,17 @@ class HaltsRepository:
     def activate(self, halt: Halt) -> bool:
         """Entries are halted when the transaction has committed; True when that is news (S40).
 
-        A kind already in force is only ever made stricter (flatten added, its end later or left to an operator); it keeps its
-        ``since_ms``, and the milder one stays in the history as superseded.
+        A kind already in force is only ever made stricter (flatten added, its end later or left to an operator); it
+        keeps its ``since_ms``, and the milder one stays in the history as superseded.
         """
         current = self._in_force(halt.kind)
         if current is not None:
             stricter = _stricter(current, halt)
             if stricter is None:
                 return False
-            self._connection.execute(_RELEASE, (halt.since_ms, halt.actor, "superseded by a stricter one", halt.kind.value))
+            self._connection.execute(
+                _RELEASE, (halt.since_ms, halt.actor, "superseded by a stricter one", halt.kind.value)
+            )
             halt = stricter
         row = (halt.kind.value, halt.since_ms, halt.reason, halt.actor, halt.until_ms, int(halt.flatten))
         self._connection.execute(f"INSERT INTO halts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -56,7 +60,9 @@ class HaltsRepository:
 
     def active(self) -> tuple[Halt, ...]:
         """The halts in force, oldest first; raises ``StateError`` when one cannot be read, which means halted."""
-        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM halts WHERE released_ms IS NULL ORDER BY seq").fetchall()
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM halts WHERE released_ms IS NULL ORDER BY seq"
+        ).fetchall()
         return tuple(_halt(row) for row in rows)
 
     def history(self, limit: int) -> tuple[HaltRecord, ...]:
@@ -64,7 +70,8 @@ class HaltsRepository:
         sql = f"SELECT {_COLUMNS}, released_ms, released_by, release_reason FROM halts ORDER BY seq DESC LIMIT ?"
         rows: list[Row] = self._connection.execute(sql, (max(limit, 0),)).fetchall()
         return tuple(
-            HaltRecord(halt=_halt(row[:6]), released_ms=row[6], released_by=row[7], release_reason=row[8]) for row in rows
+            HaltRecord(halt=_halt(row[:6]), released_ms=row[6], released_by=row[7], release_reason=row[8])
+            for row in rows
         )
 
     def prune(self, before_ms: int) -> int:
@@ -89,5 +96,10 @@ def _stricter(current: Halt, new: Halt) -> Halt | None:
 def _halt(row: Row) -> Halt:
     kind, since_ms, reason, actor, until_ms, flatten = row
     return Halt(
-        kind=member(HaltKind, kind, "halt"), since_ms=since_ms, reason=reason, actor=actor, until_ms=until_ms, flatten=bool(flatten)
+        kind=member(HaltKind, kind, "halt"),
+        since_ms=since_ms,
+        reason=reason,
+        actor=actor,
+        until_ms=until_ms,
+        flatten=bool(flatten),
     )

@@ -19,45 +19,56 @@ _INSERT_INTENT: Final = (
     " ON CONFLICT (strategy, signal_id) WHERE purpose = 'entry' AND signal_id <> '' DO NOTHING"
 )
 _PUT_ORDER: Final = (
-    "INSERT INTO orders (cloid, number, attempt, status, live, sent_ms, expires_ms, oid, filled, average_price, detail, updated_ms)"
+    "INSERT INTO orders"
+    " (cloid, number, attempt, status, live, sent_ms, expires_ms, oid, filled, average_price, detail, updated_ms)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (cloid) DO UPDATE SET status = excluded.status, live = excluded.live, sent_ms = excluded.sent_ms,"
-    " expires_ms = excluded.expires_ms, oid = excluded.oid, filled = excluded.filled, average_price = excluded.average_price,"
-    " detail = excluded.detail, updated_ms = excluded.updated_ms"
+    " expires_ms = excluded.expires_ms, oid = excluded.oid, filled = excluded.filled,"
+    " average_price = excluded.average_price, detail = excluded.detail, updated_ms = excluded.updated_ms"
     " WHERE orders.number = excluded.number AND orders.attempt = excluded.attempt"
 )
 _ORDERS: Final = (
-    "SELECT i.body, o.attempt, o.cloid, o.status, o.sent_ms, o.expires_ms, o.oid, o.filled, o.average_price, o.detail, o.updated_ms"
+    "SELECT i.body, o.attempt, o.cloid, o.status, o.sent_ms, o.expires_ms, o.oid, o.filled, o.average_price, o.detail,"
+    " o.updated_ms"
     " FROM orders o JOIN intents i ON i.number = o.number "
 )
 _SETTLED_BEFORE: Final = (
     "SELECT i.number FROM intents i WHERE i.created_ms < ?1"
-    " AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.number = i.number AND (o.live = 1 OR o.updated_ms >= ?1)) ORDER BY i.number LIMIT ?2"
+    " AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.number = i.number AND (o.live = 1 OR o.updated_ms >= ?1))"
+    " ORDER BY i.number LIMIT ?2"
 )
 
 
 class IntentsRepository:
-    """Every intent once, every order under its cloid; use it only inside ``StateStore.transact`` or ``StateStore.read``."""
+    """Each intent once, each order under its cloid; use it only inside ``StateStore.transact`` or ``read``."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
     def next_number(self) -> int:
-        """A number that no committed intent of this store ever had, from 1; raises ``StateError`` when the cloid's 32 bits are used up."""
+        """A number, from 1, that no committed intent ever had; ``StateError`` when a cloid's 32 bits are used up."""
         given = int(self._connection.execute("UPDATE intent_counter SET number = number + 1 RETURNING number").get)
         if given >= 2**32:
-            raise StateError(f"intent number {given} does not fit a cloid; renew the epoch in a state file of its own")
+            raise StateError(f"intent number {given} does not fit a cloid; start with a new state file")
         return given
 
     def add(self, intent: OrderIntent) -> bool:
-        """True when stored; False, and nothing stored, when an entry for this (strategy, signal id) exists already (S10).
+        """True when stored; False, and nothing stored, when this (strategy, signal id) has an entry already (S10).
 
         Raises ``StateError`` for a number that is taken and ``MoneyError`` for a size or price that is not finite.
         """
         text(intent.size)
         text(intent.limit_price)
         text_or_none(intent.trigger.price if intent.trigger else None)
-        row = (intent.number, intent.purpose.value, intent.symbol, intent.strategy, intent.signal_id, intent.episode, intent.created_ms)
+        row = (
+            intent.number,
+            intent.purpose.value,
+            intent.symbol,
+            intent.strategy,
+            intent.signal_id,
+            intent.episode,
+            intent.created_ms,
+        )
         try:
             self._connection.execute(_INSERT_INTENT, (*row, encode(intent)))
         except apsw.ConstraintError as error:
@@ -76,18 +87,23 @@ class IntentsRepository:
         return None if body is None else decode(_intents, body, "intent")
 
     def put_order(self, order: Order) -> None:
-        """The order as it stands, by cloid; its intent must have been added, and neither number nor attempt of a cloid ever change."""
+        """The order as it stands, by cloid; its intent must have been added, its number and attempt never change."""
         row = (
-            order.cloid, order.intent.number, order.attempt, order.status.value, int(order.is_live), order.sent_ms, order.expires_ms,
-            order.oid, text(order.filled), text_or_none(order.average_price), order.detail, order.updated_ms,
+            order.cloid, order.intent.number, order.attempt, order.status.value, int(order.is_live), order.sent_ms,
+            order.expires_ms, order.oid, text(order.filled), text_or_none(order.average_price), order.detail,
+            order.updated_ms,
         )  # fmt: skip
         try:
             self._connection.execute(_PUT_ORDER, row)
         except apsw.ConstraintError as error:
             what = f"order {order.cloid} (intent {order.intent.number}, attempt {order.attempt})"
-            raise StateError(f"{what} has no stored intent, or that attempt has another cloid; add the intent first") from error
+            raise StateError(
+                f"{what} has no stored intent, or that attempt has another cloid; add the intent first"
+            ) from error
         if self._connection.changes() != 1:
-            raise StateError(f"cloid {order.cloid} belongs to another intent or attempt than {order.intent.number}/{order.attempt}")
+            raise StateError(
+                f"cloid {order.cloid} belongs to another intent or attempt than {order.intent.number}/{order.attempt}"
+            )
 
     def order_by_cloid(self, cloid: str) -> Order | None:
         """The order with this cloid."""
@@ -118,9 +134,10 @@ class IntentsRepository:
         return self._orders("ORDER BY o.seq DESC LIMIT ?", (max(limit, 0),))
 
     def prune(self, before_ms: int, limit: int = 500) -> int:
-        """Forget at most ``limit`` intents, with their orders, that were made and settled before a time; the number forgotten.
+        """Forget at most ``limit`` intents and their orders, made and settled before a time; how many went.
 
-        A live order keeps its intent. Signals stay refused through ``SignalsRepository``, numbers are never given again.
+        A live order keeps its intent. Signals stay refused through ``SignalsRepository``, numbers are never given
+        again.
         """
         numbers = [(row[0],) for row in self._connection.execute(_SETTLED_BEFORE, (before_ms, limit)).fetchall()]
         if numbers:
@@ -140,7 +157,7 @@ class IntentsRepository:
 def _order(row: Row) -> Order:
     body, attempt, cloid, status, sent_ms, expires_ms, oid, filled, average_price, detail, updated_ms = row
     return Order(
-        intent=decode(_intents, body, "intent"), attempt=attempt, cloid=cloid, status=member(OrderStatus, status, "order status"),
-        sent_ms=sent_ms, expires_ms=expires_ms, oid=oid, filled=number(filled, "filled size"),
-        average_price=number_or_none(average_price, "average price"), detail=detail, updated_ms=updated_ms,
+        intent=decode(_intents, body, "intent"), attempt=attempt, cloid=cloid,
+        status=member(OrderStatus, status, "order status"), sent_ms=sent_ms, expires_ms=expires_ms, oid=oid,
+        filled=number(filled, "filled size"), average_price=number_or_none(average_price, "average price"), detail=detail, updated_ms=updated_ms,
     )  # fmt: skip

@@ -1,7 +1,8 @@
-"""The books: each fill, funding payment and cash flow once, our own net profit beside it, and totals that always add up.
+"""The books: each fill, funding payment and cash flow once, our own net profit beside it, totals that always add up.
 
-The identity that the totals serve (S35): change of equity = realised gross - fees + funding + cash flows + change of unrealised profit.
-The books are kept whole and are the one part of the store without a prune: they are the record for the tax office, a few dozen bytes a row.
+The identity that the totals serve (S35): change of equity = realised gross - fees + funding + cash flows + change of
+unrealised profit. The books are kept whole and are the one part of the store without a prune: they are the record for
+the tax office, a few dozen bytes a row.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ from perpstrader.domain.orders import CashFlow, Fill, FundingPayment
 from perpstrader.state._codec import Row, add_exact, number, text, utc_day
 
 _FILL_COLUMNS: Final = (
-    "symbol, tid, oid, cloid, buy, price, size, time_ms, fee_usd, closed_pnl_usd, start_position, crossed, direction, fee_token, liquidation"
+    "symbol, tid, oid, cloid, buy, price, size, time_ms, fee_usd, closed_pnl_usd, start_position, crossed, direction,"
+    " fee_token, liquidation"
 )
 _INSERT_FILL: Final = (
-    f"INSERT INTO fills ({_FILL_COLUMNS}, realized_usd, episode) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO fills ({_FILL_COLUMNS}, realized_usd, episode)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (symbol, tid) DO NOTHING"
 )
 _TOTAL_COLUMNS: Final = "day, fills, row_count, realized_usd, fees_usd, closed_pnl_usd, funding_usd, cash_flows_usd"
 
 
 class BookedFill(msgspec.Struct, frozen=True, kw_only=True):
-    """A fill with what we made of it: ``realized_usd`` on our own cost basis, net of this fill's fee; its ``episode``, if known."""
+    """A fill and what we made of it: ``realized_usd`` on our own cost basis, net of its fee; ``episode`` if known."""
 
     fill: Fill
     realized_usd: Decimal
@@ -37,8 +40,8 @@ class BookedFill(msgspec.Struct, frozen=True, kw_only=True):
 class LedgerTotals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over one UTC ``day``, or over everything (``day`` empty), in USD; exact.
 
-    ``realized_usd`` is net of fees and without funding, ``closed_pnl_usd`` the venue's own gross figure, ``rows`` the number of entries
-    (each may be off by 1e-6 at the venue, which truncates).
+    ``realized_usd`` is net of fees and without funding, ``closed_pnl_usd`` the venue's own gross figure, ``rows`` the
+    number of entries (each may be off by 1e-6 at the venue, which truncates).
     """
 
     day: str
@@ -73,9 +76,9 @@ class LedgerRepository:
         ``realized_usd`` is our own profit by this fill, net of its fee (an opening fill: minus the fee).
         """
         row = (
-            fill.symbol, fill.tid, fill.oid, fill.cloid, int(fill.buy), text(fill.price), text(fill.size), fill.time_ms, text(fill.fee_usd),
-            text(fill.closed_pnl_usd), text(fill.start_position), int(fill.crossed), fill.direction, fill.fee_token, int(fill.liquidation),
-            text(realized_usd), episode,
+            fill.symbol, fill.tid, fill.oid, fill.cloid, int(fill.buy), text(fill.price), text(fill.size), fill.time_ms,
+            text(fill.fee_usd), text(fill.closed_pnl_usd), text(fill.start_position), int(fill.crossed), fill.direction,
+            fill.fee_token, int(fill.liquidation), text(realized_usd), episode,
         )  # fmt: skip
         self._connection.execute(_INSERT_FILL, row)
         if self._connection.changes() != 1:
@@ -108,7 +111,9 @@ class LedgerRepository:
 
     def has_fill(self, symbol: str, tid: int) -> bool:
         """True when this trade is in the books."""
-        return self._connection.execute("SELECT 1 FROM fills WHERE symbol = ? AND tid = ?", (symbol, tid)).get is not None
+        return (
+            self._connection.execute("SELECT 1 FROM fills WHERE symbol = ? AND tid = ?", (symbol, tid)).get is not None
+        )
 
     def fills_since(self, time_ms: int) -> tuple[Fill, ...]:
         """The fills at or after a venue time, in the order of time, then of booking."""
@@ -138,14 +143,23 @@ class LedgerRepository:
         """The funding payments at or after a venue time, by time and symbol."""
         sql = "SELECT symbol, time_ms, usd, size, rate FROM funding WHERE time_ms >= ? ORDER BY time_ms, symbol"
         return tuple(
-            FundingPayment(symbol=row[0], time_ms=row[1], usd=number(row[2], "funding"), size=number(row[3], "size"), rate=number(row[4], "rate"))
+            FundingPayment(
+                symbol=row[0],
+                time_ms=row[1],
+                usd=number(row[2], "funding"),
+                size=number(row[3], "size"),
+                rate=number(row[4], "rate"),
+            )
             for row in self._rows(sql, time_ms)
         )
 
     def cash_flows_since(self, time_ms: int) -> tuple[CashFlow, ...]:
         """The cash flows at or after a venue time, by time and key."""
         sql = "SELECT time_ms, kind, usd, key FROM cash_flows WHERE time_ms >= ? ORDER BY time_ms, key"
-        return tuple(CashFlow(time_ms=row[0], kind=row[1], usd=number(row[2], "cash flow"), key=row[3]) for row in self._rows(sql, time_ms))
+        return tuple(
+            CashFlow(time_ms=row[0], kind=row[1], usd=number(row[2], "cash flow"), key=row[3])
+            for row in self._rows(sql, time_ms)
+        )
 
     def newest_fill_ms(self) -> int | None:
         """The venue time of the newest fill in the books."""
@@ -166,7 +180,10 @@ class LedgerRepository:
 
     def days(self, limit: int) -> tuple[LedgerTotals, ...]:
         """The totals of the newest days on which something happened, newest first, at most ``limit``."""
-        return tuple(_totals(row) for row in self._rows(f"SELECT {_TOTAL_COLUMNS} FROM ledger_days ORDER BY day DESC LIMIT ?", max(limit, 0)))
+        return tuple(
+            _totals(row)
+            for row in self._rows(f"SELECT {_TOTAL_COLUMNS} FROM ledger_days ORDER BY day DESC LIMIT ?", max(limit, 0))
+        )
 
     def totals(self) -> LedgerTotals:
         """The totals over everything in the books."""
@@ -209,16 +226,21 @@ def _sum(left: LedgerTotals, right: LedgerTotals) -> LedgerTotals:
 def _totals(row: Row) -> LedgerTotals:
     day, fills, rows, realized, fees, closed, funding, flows = row
     return LedgerTotals(
-        day=day, fills=fills, rows=rows, realized_usd=number(realized, "daily total"), fees_usd=number(fees, "daily total"),
-        closed_pnl_usd=number(closed, "daily total"), funding_usd=number(funding, "daily total"), cash_flows_usd=number(flows, "daily total"),
+        day=day, fills=fills, rows=rows, realized_usd=number(realized, "daily total"),
+        fees_usd=number(fees, "daily total"), closed_pnl_usd=number(closed, "daily total"),
+        funding_usd=number(funding, "daily total"), cash_flows_usd=number(flows, "daily total"),
     )  # fmt: skip
 
 
 def _booked_fill(row: Row) -> BookedFill:
-    symbol, tid, oid, cloid, buy, price, size, time_ms, fee, closed, start, crossed, direction, token, liquidation, realized, episode = row
+    (
+        symbol, tid, oid, cloid, buy, price, size, time_ms, fee, closed, start, crossed, direction, token, liquidation,
+        realized, episode,
+    ) = row  # fmt: skip
     fill = Fill(
-        tid=tid, oid=oid, symbol=symbol, buy=bool(buy), price=number(price, "fill price"), size=number(size, "fill size"), time_ms=time_ms,
-        fee_usd=number(fee, "fee"), closed_pnl_usd=number(closed, "closed profit"), start_position=number(start, "start position"),
+        tid=tid, oid=oid, symbol=symbol, buy=bool(buy), price=number(price, "fill price"),
+        size=number(size, "fill size"), time_ms=time_ms, fee_usd=number(fee, "fee"),
+        closed_pnl_usd=number(closed, "closed profit"), start_position=number(start, "start position"),
         crossed=bool(crossed), cloid=cloid, direction=direction, fee_token=token, liquidation=bool(liquidation),
     )  # fmt: skip
     return BookedFill(fill=fill, realized_usd=number(realized, "realised profit"), episode=episode)

@@ -32,11 +32,11 @@ class MetaRepository:
         """All epochs that this store ever used, oldest first: an order under any of them came from here."""
         rows = self._connection.execute("SELECT epoch FROM epochs ORDER BY seq").fetchall()
         if not rows:
-            raise StateError("the state file holds no cloid epoch; restore a backup, or start with a state file of its own")
+            raise StateError("the state file holds no cloid epoch; restore a backup, or start with a new state file")
         return tuple(int(str(row[0])) for row in rows)
 
     def renew_epoch(self, epoch: int) -> None:
-        """From now on cloids carry ``epoch`` (1 to 2**64 - 1); raises ``StateError`` when it is out of range or was used before."""
+        """From now on cloids carry ``epoch``; ``StateError`` when it is not in 1 to 2**64 - 1 or was used before."""
         if not 0 < epoch < 2**64:
             raise StateError(f"the cloid epoch {epoch} is out of range 1 to 2**64 - 1; draw another")
         self._connection.execute("INSERT INTO epochs (epoch) VALUES (?) ON CONFLICT (epoch) DO NOTHING", (str(epoch),))
@@ -44,7 +44,7 @@ class MetaRepository:
             raise StateError(f"the cloid epoch {epoch} was used before; draw another, it must be random")
 
     def is_restored(self) -> bool:
-        """True from the first start on a restored backup until ``acknowledge_restore``: what happened since the backup is missing."""
+        """True on a restored backup, which lacks what happened since, until ``acknowledge_restore``."""
         return self._get(_RESTORED) is not None
 
     def acknowledge_restore(self) -> None:
@@ -101,10 +101,12 @@ class MetaRepository:
         return None if stored is None else str(stored)
 
     def _put(self, key: str, value: str) -> None:
-        self._connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+        self._connection.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+        )
 
     def _required(self, key: str) -> str:
         stored = self._get(key)
         if stored is None:
-            raise StateError(f"the state file does not say its {key}; restore a backup, or start with a state file of its own")
+            raise StateError(f"the state file does not say its {key}; restore a backup, or start with a new state file")
         return stored

@@ -26,10 +26,12 @@ class RiskRepository:
         for known in (state.day_start_equity_usd, state.peak_equity_usd, state.limits_equity_usd):
             text_or_none(known)
         body = encode(msgspec.structs.replace(state, halts=()))
-        self._connection.execute("INSERT OR REPLACE INTO risk_state VALUES (1, ?, ?, ?)", (state.version, state.day, body))
+        self._connection.execute(
+            "INSERT OR REPLACE INTO risk_state VALUES (1, ?, ?, ?)", (state.version, state.day, body)
+        )
 
     def load(self) -> RiskState | None:
-        """The stored state with the halts in force, ``None`` before the first save; raises ``StateError`` when unreadable."""
+        """The stored state with the halts in force, ``None`` before the first save; unreadable: ``StateError``."""
         body = self._connection.execute("SELECT body FROM risk_state WHERE id = 1").get
         if body is None:
             return None

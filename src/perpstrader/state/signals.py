@@ -13,7 +13,9 @@ class SignalsRepository:
 
     def first_seen(self, strategy: str, signal_id: str, now_ms: int) -> bool:
         """True exactly once for a (strategy, id), on disk when the transaction has committed (S36)."""
-        self._connection.execute("INSERT INTO signals VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (strategy, signal_id, now_ms))
+        self._connection.execute(
+            "INSERT INTO signals VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (strategy, signal_id, now_ms)
+        )
         return self._connection.changes() == 1
 
     def seen_ms(self, strategy: str, signal_id: str) -> int | None:
@@ -23,6 +25,6 @@ class SignalsRepository:
         return None if stored is None else int(stored)
 
     def prune(self, before_ms: int) -> int:
-        """Forget those seen before a time; choose it older than any signal's age bound, which refuses a late repeat by itself."""
+        """Forget those seen before a time, which must be older than any signal's age bound; how many went."""
         self._connection.execute("DELETE FROM signals WHERE seen_ms < ?", (before_ms,))
         return self._connection.changes()

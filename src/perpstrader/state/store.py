@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Transaction:
-    """What a transaction may touch: one repository a subject. It is only valid inside the function that it was handed to."""
+    """What a transaction may touch, one repository a subject; valid only inside the function it was handed to."""
 
     __slots__ = ("audit", "episodes", "halts", "intents", "ledger", "meta", "risk", "signals")
 
@@ -43,10 +43,13 @@ class Transaction:
 class StateStore:
     """What the trader must not forget: a change is on disk when ``transact`` returns, whole or not at all.
 
-    One connection, used on the executor alone. Errors of the file come as ``StateError``; what the function itself raises passes through.
+    One connection, used on the executor alone. Errors of the file come as ``StateError``; what the function itself
+    raises passes through.
     """
 
-    def __init__(self, connection: apsw.Connection, path: Path | None, executor: Executor, new_epoch: Callable[[], int]) -> None:
+    def __init__(
+        self, connection: apsw.Connection, path: Path | None, executor: Executor, new_epoch: Callable[[], int]
+    ) -> None:
         self._connection = connection
         self._path = path
         self._executor = executor
@@ -68,12 +71,15 @@ class StateStore:
     ) -> StateStore:
         """The store of this account on this network, created where there is none; ``path`` ``None`` keeps it in memory.
 
-        ``new_epoch`` draws a random 64-bit number, called once for a new, restored or copied file. Raises ``StateError`` as
-        ``open_database`` does; the caller then refuses to start, or starts halted. The executor stays the caller's to close.
+        ``new_epoch`` draws a random 64-bit number, called once for a new, restored or copied file. Raises
+        ``StateError`` as ``open_database`` does; the caller then refuses to start, or starts halted. The executor stays
+        the caller's to close.
         """
 
         def build() -> StateStore:
-            connection = database.open_database(path, account=account, network=network, new_epoch=new_epoch, durable=durable)
+            connection = database.open_database(
+                path, account=account, network=network, new_epoch=new_epoch, durable=durable
+            )
             return cls(connection, path, executor, new_epoch)
 
         return await executor.run(build)
@@ -89,9 +95,10 @@ class StateStore:
         return self._path
 
     async def transact(self, fn: Callable[[Transaction], T], *, timeout_s: float | None = None) -> T:
-        """``fn`` ran in one transaction that is committed before this returns; an exception rolls all of it back and is raised.
+        """``fn`` ran in one transaction, committed before this returns; an exception undoes all of it and is raised.
 
-        After a ``TimeoutError`` the outcome is open: the commit may still come. ``fn`` must not keep the transaction nor block on anything else.
+        After a ``TimeoutError`` the outcome is open: the commit may still come. ``fn`` must not keep the transaction
+        nor block on anything else.
         """
         return await self._executor.run(lambda: self._write(fn), timeout_s=timeout_s)
 
@@ -107,7 +114,7 @@ class StateStore:
         return epoch
 
     async def backup(self, target: Path) -> None:
-        """A complete copy of this moment at ``target``, which must not exist; opened as a store, it takes a new epoch by itself."""
+        """A complete copy of this moment is at ``target``, which must not exist; opened, it takes a new epoch."""
         await self._executor.run(lambda: database.backup(self._open(), target))
 
     async def checkpoint(self) -> None:
@@ -121,7 +128,9 @@ class StateStore:
     async def __aenter__(self) -> StateStore:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     def _write(self, fn: Callable[[Transaction], T]) -> T:
