@@ -3,6 +3,7 @@
 from perpstrader.settings.errors import SettingsError
 from perpstrader.settings.fields import StrategySetting
 from perpstrader.settings.limits import RiskSettings
+from perpstrader.settings.load import load
 from perpstrader.settings.schema import Origin, Row, Settings
 from perpstrader.settings.services import (
     AlertSettings,
@@ -25,5 +26,5 @@ from perpstrader.settings.trading import (
 __all__ = [
     "AlertSettings", "BreakerSettings", "ClientSettings", "ConsoleSettings", "DataSettings", "ExecutionSettings",
     "FeedSettings", "Origin", "PaperSettings", "RecoverySettings", "RiskSettings", "RolloutSettings", "Row", "Settings",
-    "SettingsError", "StrategySetting", "TraceSettings", "TraderSettings", "VenueSettings",
+    "SettingsError", "StrategySetting", "TraceSettings", "TraderSettings", "VenueSettings", "load",
 ]  # fmt: skip

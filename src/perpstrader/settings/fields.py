@@ -36,6 +36,10 @@ class Meta:
     secret: bool = False
 
 
+SECRET_NAME = re.compile(r"(?i)key|secret|token|passw|mnemonic|seed_?phrase")
+"""What the name of a value that must not be shown looks like."""
+
+
 class Section(BaseModel):
     """One table of the settings file: frozen, strict about its keys, silent about its values in errors."""
 
@@ -144,7 +148,7 @@ class StrategySetting(Section):
     use: Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
     name: str = ""
     symbols: tuple[Symbol, ...] = ()
-    params: Mapping[str, Parameter] = Field(default_factory=dict)
+    params: Mapping[str, Parameter] = Field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:

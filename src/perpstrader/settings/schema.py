@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from perpstrader.domain.money import plain
-from perpstrader.settings.fields import Section
+from perpstrader.settings.fields import SECRET_NAME, Section
 from perpstrader.settings.limits import RiskSettings
 from perpstrader.settings.services import (
     AlertSettings,
@@ -172,7 +172,7 @@ def jsonable(value: object) -> object:
     if isinstance(value, Section):
         return {name: jsonable(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):
-        return {str(name): jsonable(item) for name, item in value.items()}
+        return {str(name): "set" if SECRET_NAME.search(str(name)) else jsonable(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
         return [jsonable(item) for item in value]
     return value
