@@ -1,0 +1,86 @@
+"""Bookkeeping that nothing waits for: written in order, tried again until it is on disk, and never lost while the process lives.
+
+Entries await :meth:`Journal.commit`, because an intent must be on disk before its first byte goes out. Protection and exits use
+:meth:`Journal.within`, which gives up waiting (not writing) at a deadline. Everything else is queued with :meth:`Journal.later`;
+what a crash takes from the queue, reconciliation reads again from the venue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from perpstrader.domain import StateError
+from perpstrader.runtime import Clock
+from perpstrader.runtime.tasks import FailureSink
+from perpstrader.state import StateStore, Transaction
+
+T = TypeVar("T")
+_RETRY_S: Final = 0.5
+_BATCH: Final = 256
+
+Write = Callable[[Transaction], object]
+
+
+class Journal:
+    """The one queue into ``state.db``; ``pending`` says how much is not yet on disk."""
+
+    def __init__(self, store: StateStore, clock: Clock, on_failure: FailureSink) -> None:
+        self._store = store
+        self._clock = clock
+        self._on_failure = on_failure
+        self._queue: deque[Write] = deque()
+        self._wake = asyncio.Event()
+        self._draining = asyncio.Lock()
+
+    @property
+    def pending(self) -> int:
+        """Writes that are not on disk yet."""
+        return len(self._queue)
+
+    async def commit(self, write: Callable[[Transaction], T], *, timeout_s: float | None = None) -> T:
+        """Everything queued before, then ``write``, on disk when it returns; raises ``StateError`` when it cannot be written."""
+        await self.flush()
+        return await self._store.transact(write, timeout_s=timeout_s)
+
+    async def within(self, write: Write, deadline_ms: int) -> bool:
+        """Try to have ``write`` on disk within the deadline; False leaves it in the queue."""
+        if self._queue:
+            self.later(write)
+            return False
+        try:
+            await self._store.transact(write, timeout_s=deadline_ms / 1000)
+        except (StateError, TimeoutError) as error:
+            self._on_failure("journal", error)
+            self.later(write)
+            return False
+        return True
+
+    def later(self, write: Write) -> None:
+        """Queue a write; it reaches the disk in order."""
+        self._queue.append(write)
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Have everything that is queued on disk; raises ``StateError`` at the first write that fails."""
+        async with self._draining:
+            while self._queue:
+                batch = [self._queue[n] for n in range(min(_BATCH, len(self._queue)))]
+                await self._store.transact(lambda tx, batch=batch: [write(tx) for write in batch])  # type: ignore[misc]  # a default binds the loop's batch
+                for _ in batch:
+                    self._queue.popleft()
+
+    async def run(self, beat: Callable[[], None]) -> None:
+        """Write whatever is queued, for ever; after a failure again in half a second, with everything still in order."""
+        while True:
+            beat()
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+            try:
+                await self.flush()
+            except StateError as error:
+                self._on_failure("journal", error)
+                await self._clock.sleep(_RETRY_S)

@@ -1,0 +1,48 @@
+"""Short-lived tasks with an owner: each has a name, its failure is reported, and ``stop`` waits for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from perpstrader.runtime.tasks import FailureSink
+
+
+class TaskPool:
+    """Holds every task that it starts until it ends; none is fired and forgotten."""
+
+    def __init__(self, on_failure: FailureSink) -> None:
+        self._on_failure = on_failure
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._stopped = False
+
+    def spawn(self, name: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
+        """Start the coroutine; after ``stop`` it is closed unstarted and ``None`` returned."""
+        if self._stopped:
+            coroutine.close()
+            return None
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks[task] = None
+        task.add_done_callback(self._ended)
+        return task
+
+    async def stop(self) -> None:
+        """Cancel what runs, the youngest first, and wait for it."""
+        self._stopped = True
+        tasks = list(reversed(self._tasks))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Wait until everything that was started has ended by itself."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled():
+            error = task.exception()
+            if isinstance(error, Exception):
+                self._on_failure(task.get_name(), error)
