@@ -33,7 +33,7 @@ class DetachedExecutor:
         done: Future[T] = Future()
         self._work.put(lambda: _settle(done, fn))
         async with asyncio.timeout(timeout_s):
-            return await asyncio.wrap_future(done)
+            return await asyncio.shield(asyncio.wrap_future(done))
 
     def close(self) -> None:
         """Take the thread out when it is next idle, and do not wait for that."""
@@ -45,8 +45,6 @@ class DetachedExecutor:
 
 
 def _settle(done: Future[T], fn: Callable[[], T]) -> None:
-    if not done.set_running_or_notify_cancel():
-        return
     try:
         result = fn()
     except BaseException as error:

@@ -10,6 +10,6 @@ from perpstrader.strategies.trend import TrendParams, TrendStrategy
 
 __all__ = [
     "BUILT_IN", "BarState", "BarStrategy", "BaseStrategy", "FundingParams", "FundingStrategy", "Outcome",
-    "ReversionParams", "ReversionStrategy", "Strategy", "StrategyEntry", "StrategyError", "StrategyParams", "StrategyRunner",
-    "TrendParams", "TrendStrategy", "load_strategies", "load_strategy", "price_level",
+    "ReversionParams", "ReversionStrategy", "Strategy", "StrategyEntry", "StrategyError", "StrategyParams",
+    "StrategyRunner", "TrendParams", "TrendStrategy", "load_strategies", "load_strategy", "price_level",
 ]  # fmt: skip

@@ -111,7 +111,7 @@ class FundingStrategy(BarStrategy[_State]):
             side,
             confidence=0.5 + 0.5 * min(1.0, (abs(rate) / params.entry_rate - 1.0) / 2.0),
             stop_price=price_level(close - side.sign * distance),
-            reason=f"funding of {_percent(rate)} an hour pays the {side}; price {close:.6g} is on its side of the trend {trend:.6g}",
+            reason=f"funding of {_percent(rate)} an hour pays the {side}; price {close:.6g}, trend {trend:.6g}",
         )
 
     def indicators(self, symbol: str) -> Mapping[str, float]:

@@ -100,14 +100,16 @@ def _find_class(use: str, folder: Path) -> type:
     found = getattr(module, class_name, None)
     if found is None:
         classes = [
-            name for name, item in vars(module).items() if inspect.isclass(item) and item.__module__ == module.__name__
+            name
+            for name, item in vars(module).items()
+            if inspect.isclass(item) and item.__module__ == module.__name__ and hasattr(item, "on_market")
         ]
-        offers = f"it offers {', '.join(classes)}" if classes else "it defines no class"
+        offers = f"it offers {', '.join(classes)}" if classes else "it defines no strategy"
         raise StrategyError(
             f"strategy {use}: {place} has no class {class_name}{_nearest(class_name, classes)}; {offers}"
         )
     if not inspect.isclass(found):
-        raise StrategyError(f"strategy {use}: {class_name} is a {type(found).__name__}, and a class is needed")
+        raise StrategyError(f"strategy {use}: {class_name} is of type {type(found).__name__}, and a class is needed")
     return found
 
 
@@ -182,7 +184,7 @@ def _argument_names(cls: type, use: str) -> list[str] | None:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _plain(text: str) -> str:

@@ -112,7 +112,7 @@ class ReversionStrategy(BarStrategy[_State]):
             + 0.25 * min(1.0, (params.oversold - extreme) / params.oversold),
             stop_price=price_level(close - sign * distance),
             target_price=price_level(middle),
-            reason=f"price {close:.6g} is {reward / deviation:.2f} deviations from its mean {middle:.6g}, RSI {rsi:.1f}",
+            reason=f"price {close:.6g} is {reward / deviation:.2f} deviations off the mean {middle:.6g}, RSI {rsi:.1f}",
         )
 
     def indicators(self, symbol: str) -> Mapping[str, float]:

@@ -103,7 +103,8 @@ class TrendStrategy(BarStrategy[_State]):
             return None
         state.wanted = None
         close, sign = state.close, wanted.sign
-        distance = max(self.params.stop_atr * atr, self.params.min_stop_fraction * close)
+        params = self.params
+        distance = max(params.stop_atr * atr, params.min_stop_fraction * close)
         if distance >= close:
             return None
         lead = sign * (close - slow) / atr if atr > 0 else 0.0
@@ -112,7 +113,7 @@ class TrendStrategy(BarStrategy[_State]):
             wanted,
             confidence=min(1.0, max(0.0, 0.5 + 0.25 * lead)),
             stop_price=price_level(close - sign * distance),
-            reason=f"EMA {self.params.fast} crossed {'over' if sign > 0 else 'under'} EMA {self.params.slow}: {_numbers(state)}",
+            reason=f"EMA {params.fast} crossed {'above' if sign > 0 else 'below'} EMA {params.slow}: {_numbers(state)}",
         )
 
     def indicators(self, symbol: str) -> Mapping[str, float]:
