@@ -1,7 +1,8 @@
 """The signer of one agent key: signs trading actions only, and never shows the key.
 
-It holds an allow-list of action types (S72): nothing that moves money out of the account, or changes who may, can be signed
-here. The one exception, ``approve_agent``, is for the setup on a network without money and is what a master key is for.
+It holds an allow-list of action types (S72): nothing that moves money out of the account, or changes who may, can be
+signed here. The one exception, ``approve_agent``, is for the setup on a network without money and is what a master key
+is for.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class Signer:
     def approve_agent(self, agent_address: str, agent_name: str, nonce: int) -> tuple[dict[str, object], Signature]:
         """The posted action and signature by which this (master) key lets ``agent_address`` trade for it.
 
-        An empty name means the one unnamed agent, and is then left out of the action. An agent can trade but not withdraw.
+        An empty name means the one unnamed agent, and is then left out of the action. An agent can trade but not
+        withdraw.
         """
         signing.address_bytes(agent_address)
         action: dict[str, object] = {
@@ -119,10 +121,12 @@ class Signer:
 
 
 def check_allowed(action: object) -> None:
-    """Returns for a trading action; raises ``SigningRefusedError`` for all else, also for weight bought for another address."""
+    """Returns for a trading action; raises ``SigningRefusedError`` for all else, also for weight bought for another
+    address.
+    """
     if type(action) not in ALLOWED_ACTIONS:
         name = getattr(action, "type", None) or type(action).__name__
         allowed = ", ".join(str(kind.__struct_config__.tag) for kind in ALLOWED_ACTIONS)
         raise SigningRefusedError(f"{name} is never signed here; signed are only: {allowed}")
     if isinstance(action, actions.ReserveRequestWeight) and action.destination is not None:
-        raise SigningRefusedError("reserveRequestWeight for another address is never signed here: it spends the account's money")
+        raise SigningRefusedError("reserveRequestWeight for another address is never signed here: it spends money")

@@ -1,7 +1,7 @@
 """Account answers of ``POST /info`` and the user channels (API sheet 1.2, 6.2), for reading and for answering.
 
-Numbers are wire text (``numbers.parse_decimal``). A field that the venue leaves out is ``UNSET``, which is false: ``fill.cloid or None``.
-Unknown fields are dropped; what older answers lack has a default. Times are milliseconds.
+Numbers are wire text (``numbers.parse_decimal``). A field that the venue leaves out is ``UNSET``, which is false:
+``fill.cloid or None``. Unknown fields are dropped; what older answers lack has a default. Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class OpenOrder(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FrontendOrder(msgspec.Struct, frozen=True, rename="camel"):
-    """An order with all that the venue tells of it; ``sz`` is as of its last change of status, not the unfilled rest."""
+    """An order with all that the venue tells of it; ``sz`` is as of its last change of status, not what is left."""
 
     coin: str
     side: Side
@@ -154,7 +154,9 @@ class Liquidation(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FillWire(msgspec.Struct, frozen=True, rename="camel"):
-    """One trade of the user, unique by ``(coin, tid)``; ``closed_pnl`` gross, ``fee`` negative for a rebate, ``dir`` an open set."""
+    """One trade of the user, unique by ``(coin, tid)``; ``closed_pnl`` gross, ``fee`` negative for a rebate, ``dir``
+    an open set.
+    """
 
     coin: str
     px: Num

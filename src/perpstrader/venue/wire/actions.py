@@ -1,7 +1,7 @@
-"""Actions of ``POST /exchange`` with their fields in signing order, and their canonical MessagePack (API sheet 2.1, 2.2, 3.1).
+"""Actions of ``POST /exchange``, fields in signing order, and their canonical MessagePack (API sheet 2.1, 2.2, 3.1).
 
-The order of the fields in a class here is part of the signature: the venue hashes its own serialisation of what it received, so
-must we, on both sides. Absent optionals are absent, never nil. Numbers are wire text (``numbers``).
+The order of the fields in a class here is part of the signature: the venue hashes its own serialisation of what it
+received, so must we, on both sides. Absent optionals are absent, never nil. Numbers are wire text (``numbers``).
 """
 
 from __future__ import annotations
@@ -194,7 +194,9 @@ class TwapCancel(_Action, frozen=True, tag="twapCancel"):
 
 
 class ReserveRequestWeight(_Action, frozen=True, tag="reserveRequestWeight"):
-    """Buys request weight for this address, 0.0005 USDC each; with ``destination`` for another's, which our signer refuses."""
+    """Buys request weight for this address, 0.0005 USDC each; with ``destination`` for another's, which our signer
+    refuses.
+    """
 
     weight: int
     destination: str | None = None
@@ -239,8 +241,9 @@ USER_SIGNED_TYPES: Final = frozenset(
 
 _KNOWN: Final = frozenset(
     {
-        "order", "cancel", "cancelByCloid", "modify", "batchModify", "scheduleCancel", "updateLeverage", "updateIsolatedMargin",
-        "topUpIsolatedOnlyMargin", "twapOrder", "twapCancel", "reserveRequestWeight", "noop", "setReferrer",
+        "order", "cancel", "cancelByCloid", "modify", "batchModify", "scheduleCancel", "updateLeverage",
+        "updateIsolatedMargin", "topUpIsolatedOnlyMargin", "twapOrder", "twapCancel", "reserveRequestWeight", "noop",
+        "setReferrer",
     }
 )  # fmt: skip
 
@@ -261,7 +264,8 @@ def pack(action: Action | UnknownAction | dict[str, object]) -> bytes:
 
 
 def decode_action(raw: bytes | str | msgspec.Raw) -> Action | UserSigned | UnknownAction:
-    """The action that ``raw`` JSON spells, whatever its key order; unknown keys of a known type are dropped, as the venue does.
+    """The action that ``raw`` JSON spells, whatever its key order; unknown keys of a known type are dropped, as the
+    venue does.
 
     Raises ``WireError`` where the venue answers 422: no object, no ``type``, or a field of the wrong type.
     """
@@ -271,15 +275,16 @@ def decode_action(raw: bytes | str | msgspec.Raw) -> Action | UserSigned | Unkno
             return _DECODE.decode(raw)
         fields = _DECODE_DICT.decode(raw)
     except (msgspec.DecodeError, ValueError) as error:
-        raise WireError(f"the action {excerpt(bytes(raw) if isinstance(raw, msgspec.Raw) else raw)} is not understood: {error}") from error
+        shown = excerpt(bytes(raw) if isinstance(raw, msgspec.Raw) else raw)
+        raise WireError(f"the action {shown} is not understood: {error}") from error
     return UserSigned(kind, fields) if kind in USER_SIGNED_TYPES else UnknownAction(kind, fields)
 
 
 def canonical(action: Action) -> Action:
     """The action as the venue re-serialises it before hashing: numbers shortest, cloids and builder lower-case.
 
-    A client that signed ``"100.0"`` or an upper-case cloid thus recovers to a stranger's address, as it does at the venue.
-    Raises ``WireError`` for a price or size that is no number.
+    A client that signed ``"100.0"`` or an upper-case cloid thus recovers to a stranger's address, as it does at the
+    venue. Raises ``WireError`` for a price or size that is no number.
     """
     if isinstance(action, Order):
         builder = action.builder and Builder(action.builder.b.lower(), action.builder.f)
@@ -289,7 +294,8 @@ def canonical(action: Action) -> Action:
     if isinstance(action, Modify):
         return Modify(_canonical_oid(action.oid), _canonical_order(action.order), action.a)
     if isinstance(action, BatchModify):
-        return BatchModify([ModifyWire(_canonical_oid(m.oid), _canonical_order(m.order)) for m in action.modifies], action.a)
+        modifies = [ModifyWire(_canonical_oid(m.oid), _canonical_order(m.order)) for m in action.modifies]
+        return BatchModify(modifies, action.a)
     if isinstance(action, TwapOrder):
         return TwapOrder(msgspec.structs.replace(action.twap, s=normalize(action.twap.s, "size")))
     return action

@@ -1,6 +1,7 @@
-"""The venue's words for no, in one table for both sides: the client classifies a text, the paper exchange produces it (API sheet 2.6).
+"""The venue's words for no (API sheet 2.6), in one table for both sides: the client classifies, the exchange produces.
 
-Also the statuses of orders, grouped (sheet 1.2). Texts are matched by prefix and case-insensitively; a suffix `` asset=N`` is dropped.
+Also the statuses of orders, grouped (sheet 1.2). Texts are matched by prefix and case-insensitively; the suffix
+``asset=N`` is dropped.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class ErrorClass(enum.StrEnum):
     TRANSIENT = "transient"
     """The market's momentary state refused it: a new attempt from fresh prices may pass."""
     FLAT_EVIDENCE = "flat_evidence"
-    """A reduce-only order found nothing to reduce: probably flat, to be read again; never retried without reduce-only."""
+    """A reduce-only order found nothing to reduce: probably flat, to be read again; reduce-only stays."""
     GONE = "gone"
     """The order that was to be cancelled or replaced is no longer there; its record tells why."""
     RATE_LIMITED = "rate_limited"
@@ -98,7 +99,9 @@ class ErrorCode(enum.StrEnum):
 
 
 class ErrorRow(msgspec.Struct, frozen=True):
-    """A refusal: its text with ``{numbers}``, its class, the status string of the order if it got one, and other spellings seen."""
+    """A refusal: its text with ``{numbers}``, its class, the status string of the order if it got one, and other
+    spellings seen.
+    """
 
     code: ErrorCode
     text: str
@@ -219,7 +222,9 @@ TABLE: Final = (
         _C.SCHEDULE_TOO_EARLY, "Scheduled cancel time too early, must be at least 5 seconds from now.", _P
     ),
 )
-"""Every refusal; the texts of open-order cap, duplicate cloid, unknown asset, empty batch and nonce window are our own (sheet 11)."""
+"""Every refusal; the texts of open-order cap, duplicate cloid, unknown asset, empty batch and nonce window are our own
+(sheet 11).
+"""
 
 _ROWS: Final = {row.code: row for row in TABLE}
 _ASSET_SUFFIX = re.compile(r"\s+asset=\d+\s*$")
@@ -230,7 +235,7 @@ _PREFIXES: Final = sorted(
 
 
 def classify(text: str) -> ErrorCode:
-    """The code of a refusal's text: longest known prefix, any case, with or without an asset suffix; else ``UNKNOWN``."""
+    """The code of a refusal's text: longest known prefix, any case, with or without asset suffix; or ``UNKNOWN``."""
     lowered = _ASSET_SUFFIX.sub("", text).strip().lower().removeprefix("l1 error: ")
     for prefix, code in _PREFIXES:
         if lowered.startswith(prefix):
@@ -244,7 +249,7 @@ def error_class(code: ErrorCode) -> ErrorClass:
 
 
 def error_text(code: ErrorCode, asset: int | None = None, **numbers: object) -> str:
-    """The text that the venue would write, its numbers filled in, with `` asset=N`` where an asset is given.
+    """The text that the venue would write, its numbers filled in, with ``asset=N`` where an asset is given.
 
     Raises ``KeyError`` when the text has a number that was not handed in.
     """
@@ -253,12 +258,12 @@ def error_text(code: ErrorCode, asset: int | None = None, **numbers: object) -> 
 
 
 def reject_status(code: ErrorCode) -> str | None:
-    """The status string that an order refused with ``code`` gets in the venue's records, ``None`` when it gets no record."""
+    """The status that an order refused with ``code`` has in the venue's records; ``None`` when it has no record."""
     return _ROWS[code].status if code in _ROWS else None
 
 
 class Lifecycle(enum.StrEnum):
-    """The families of order statuses; only ``LIVE`` orders can still execute, ``UNKNOWN`` asks for an alarm and a look."""
+    """The families of order statuses; only ``LIVE`` orders can still execute, ``UNKNOWN`` asks for an alarm."""
 
     LIVE = "live"
     FILLED = "filled"
@@ -277,7 +282,9 @@ _STATUS: Final = {
 
 
 def lifecycle(status: str) -> Lifecycle:
-    """The family of an order's status string; one that is new is told by its suffix, ``…Rejected`` or ``…Canceled``/``…Cancel``."""
+    """The family of an order's status string; one that is new is told by its suffix, ``…Rejected`` or
+    ``…Canceled``/``…Cancel``.
+    """
     known = _STATUS.get(status)
     if known is not None:
         return known

@@ -1,4 +1,6 @@
-"""The envelope of ``POST /exchange``: what a client posts, and how the exchange's side reads it and finds who signed (API sheet 2, 3)."""
+"""The envelope of ``POST /exchange``: what a client posts, and how the exchange's side reads it and finds who signed
+(API sheet 2, 3).
+"""
 
 from __future__ import annotations
 
@@ -69,10 +71,11 @@ def decode_request(body: bytes | str | msgspec.Raw) -> SignedRequest:
 
 
 def recover_signer(request: SignedRequest, *, mainnet: bool) -> str:
-    """The lower-case address that signed ``request``, over our own canonical bytes; a formatting slip yields a stranger's.
+    """The lower-case address that signed ``request``, over our own canonical bytes; a formatting slip yields a
+    stranger's.
 
-    ``mainnet`` chooses the letter of the L1 scheme; a user-signed action names its network itself. Raises ``WireError`` when the
-    signature is none, or the action cannot be hashed.
+    ``mainnet`` chooses the letter of the L1 scheme; a user-signed action names its network itself. Raises
+    ``WireError`` when the signature is none, or the action cannot be hashed.
     """
     action = request.action
     if isinstance(action, UserSigned):

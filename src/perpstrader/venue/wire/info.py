@@ -1,7 +1,7 @@
 """``POST /info``: the request body, and one typed decoder an answer, built once.
 
-``info.L2_BOOK.decode(body)`` reads an answer; ``encode(InfoRequest("l2Book", coin="BTC"))`` asks; ``decode_request`` is the server's side,
-which answers the shapes of ``market`` and ``account`` through ``encode``.
+``info.L2_BOOK.decode(body)`` reads an answer; ``encode(InfoRequest("l2Book", coin="BTC"))`` asks; ``decode_request``
+is the server's side, which answers the shapes of ``market`` and ``account`` through ``encode``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class InfoCall(Generic[T]):
             return self._decoder.decode(body)
         except (msgspec.DecodeError, ValueError) as error:
             shown = excerpt(bytes(body) if isinstance(body, msgspec.Raw) else body)
-            raise WireError(f"the venue's answer to {self.kind} is not understood: {error}; it begins {shown}") from error
+            raise WireError(f"the answer to {self.kind} is not understood: {error}; it begins {shown}") from error
 
 
 META: Final[InfoCall[market.Meta]] = InfoCall("meta", market.Meta)
@@ -73,7 +73,9 @@ RECENT_TRADES: Final[InfoCall[list[market.Trade]]] = InfoCall("recentTrades", li
 FUNDING_HISTORY: Final[InfoCall[list[market.FundingRate]]] = InfoCall(
     "fundingHistory", list[market.FundingRate], "coin", "startTime"
 )
-PREDICTED_FUNDINGS: Final[InfoCall[market.PredictedFundings]] = InfoCall("predictedFundings", market.PredictedFundings)
+PREDICTED_FUNDINGS: Final[InfoCall[market.PredictedFundings]] = InfoCall(
+    "predictedFundings", market.PredictedFundings
+)
 EXCHANGE_STATUS: Final[InfoCall[market.ExchangeStatus]] = InfoCall("exchangeStatus", market.ExchangeStatus)
 SPOT_META: Final[InfoCall[market.SpotMeta]] = InfoCall("spotMeta", market.SpotMeta)
 PERP_DEXS: Final[InfoCall[list[dict[str, object] | None]]] = InfoCall("perpDexs", list[dict[str, object] | None])
@@ -116,10 +118,11 @@ USER_ABSTRACTION: Final[InfoCall[str]] = InfoCall("userAbstraction", str, "user"
 CALLS: Final[dict[str, InfoCall[Any]]] = {
     call.kind: call
     for call in (
-        META, META_AND_ASSET_CTXS, ALL_MIDS, L2_BOOK, CANDLE_SNAPSHOT, RECENT_TRADES, FUNDING_HISTORY, PREDICTED_FUNDINGS,
-        EXCHANGE_STATUS, SPOT_META, PERP_DEXS, CLEARINGHOUSE_STATE, SPOT_CLEARINGHOUSE_STATE, ACTIVE_ASSET_DATA, OPEN_ORDERS,
-        FRONTEND_OPEN_ORDERS, ORDER_STATUS, HISTORICAL_ORDERS, USER_FILLS, USER_FILLS_BY_TIME, USER_FUNDING, USER_LEDGER,
-        USER_RATE_LIMIT, USER_FEES, USER_ROLE, EXTRA_AGENTS, USER_ABSTRACTION,
+        META, META_AND_ASSET_CTXS, ALL_MIDS, L2_BOOK, CANDLE_SNAPSHOT, RECENT_TRADES, FUNDING_HISTORY,
+        PREDICTED_FUNDINGS, EXCHANGE_STATUS, SPOT_META, PERP_DEXS, CLEARINGHOUSE_STATE,
+        SPOT_CLEARINGHOUSE_STATE, ACTIVE_ASSET_DATA, OPEN_ORDERS, FRONTEND_OPEN_ORDERS, ORDER_STATUS,
+        HISTORICAL_ORDERS, USER_FILLS, USER_FILLS_BY_TIME, USER_FUNDING, USER_LEDGER, USER_RATE_LIMIT,
+        USER_FEES, USER_ROLE, EXTRA_AGENTS, USER_ABSTRACTION,
     )
 }  # fmt: skip
 """Every request that is typed here, by its kind on the wire."""
@@ -136,7 +139,8 @@ def encode(value: object) -> bytes:
 def decode_request(body: bytes | str | msgspec.Raw) -> InfoRequest:
     """The request that a client sent; a type without a typed answer here passes, for the server to refuse or serve.
 
-    Raises ``WireError`` where the venue answers 422: no JSON, no ``type``, a wrong field type, or a required field missing.
+    Raises ``WireError`` where the venue answers 422: no JSON, no ``type``, a wrong field type, or a required field
+    missing.
     """
     try:
         request = _REQUEST.decode(body)

@@ -1,4 +1,6 @@
-"""The venue's limits as constants (API sheet 2.4, 2.5, 4, 5.2, 5.3); what may change over time is read from the venue instead."""
+"""The venue's limits as constants (API sheet 2.4, 2.5, 4, 5.2, 5.3); what may change over time is read from the venue
+instead.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Public market answers of ``POST /info`` and the market channels (API sheet 1.1, 6.2), for reading and for answering.
 
-Numbers are wire text; ``numbers.parse_decimal`` is where they become numbers. Unknown fields are dropped; what older or sparser
-answers lack has a default. Times are milliseconds.
+Numbers are wire text; ``numbers.parse_decimal`` is where they become numbers. Unknown fields are dropped; what older
+or sparser answers lack has a default. Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Meta(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AssetCtx(msgspec.Struct, frozen=True, rename="camel"):
-    """Live figures of one perpetual; ``funding`` is hourly, ``open_interest`` in base units; no book leaves three of them null."""
+    """Live figures of one perpetual; ``funding`` is hourly, ``open_interest`` in base units; without a book three
+    are null.
+    """
 
     funding: Num
     open_interest: Num
@@ -87,8 +89,8 @@ class CandleWire(
     msgspec.Struct,
     frozen=True,
     rename={
-        "open_ms": "t", "close_ms": "T", "coin": "s", "interval": "i", "open": "o", "close": "c", "high": "h", "low": "l",
-        "volume": "v", "trades": "n",
+        "open_ms": "t", "close_ms": "T", "coin": "s", "interval": "i",
+        "open": "o", "close": "c", "high": "h", "low": "l", "volume": "v", "trades": "n",
     },
 ):  # fmt: skip
     """One bar from ``open_ms`` to ``close_ms`` inclusive; the newest may still be open. Volume in base units."""

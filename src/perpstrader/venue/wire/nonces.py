@@ -9,14 +9,17 @@ from perpstrader.venue.wire.limits import NONCE_MAX_AHEAD_MS, NONCE_MAX_BEHIND_M
 
 
 def next_nonce(last: int, now_ms: int) -> int:
-    """A nonce above ``last`` and, where the clock has moved on, the time: unique and increasing, also after a restart from ``last``."""
+    """A nonce above ``last`` and, where the clock has moved on, the time: unique and increasing, also after a restart
+    from ``last``.
+    """
     return max(now_ms, last + 1)
 
 
 class NonceRule:
     """The nonces that the venue remembers of one signer: the 100 highest.
 
-    A new one must not be among them, must exceed the smallest once there are 100, and must lie within (now - 2 days, now + 1 day).
+    A new one must not be among them, must exceed the smallest once there are 100, and must lie within (now - 2 days,
+    now + 1 day).
     """
 
     __slots__ = ("_heap", "_kept")

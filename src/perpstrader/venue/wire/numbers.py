@@ -1,7 +1,7 @@
 """Numbers as the venue writes them: decimal text without exponent, at most 8 decimals (API sheet 3.2).
 
-Outgoing requests carry the shortest text (``100``); the venue's own answers keep one decimal (``100.0``), and the paper exchange answers
-alike. Rounding is not done here: a number that does not fit is an error.
+Outgoing requests carry the shortest text (``100``); the venue's own answers keep one decimal (``100.0``), and the
+paper exchange answers alike. Rounding is not done here: a number that does not fit is an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def format_decimal(value: Decimal) -> str:
     text = plain(value)
     point = text.find(".")
     if point >= 0 and len(text) - point - 1 > MAX_DECIMALS:
-        raise WireError(f"{text} cannot be sent: it has {len(text) - point - 1} decimals, the wire has at most {MAX_DECIMALS}")
+        places = len(text) - point - 1
+        raise WireError(f"{text} cannot be sent: it has {places} decimals, the wire has at most {MAX_DECIMALS}")
     return text
 
 
@@ -51,7 +52,8 @@ def format_answer(value: int, decimals: int) -> str:
 def parse_decimal(text: str, what: str = "number") -> Decimal:
     """The finite Decimal that ``text`` spells; ``what`` names the field in the error.
 
-    Raises ``WireError`` for anything but plain decimal text of at most 64 characters (no exponent, NaN, Infinity, blanks).
+    Raises ``WireError`` for anything but plain decimal text of at most 64 characters (no exponent, NaN, Infinity,
+    blanks).
     """
     if len(text) > MAX_LENGTH or _DECIMAL.fullmatch(text) is None:
         raise WireError(f"{what} {excerpt(text, 40)} is not a plain decimal number of at most {MAX_LENGTH} characters")

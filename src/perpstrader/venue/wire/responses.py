@@ -1,7 +1,7 @@
 """Answers of ``POST /exchange``: typed outcomes for the client, builders for the paper exchange (API sheet 2.3).
 
-HTTP 200 says nothing here: a refused order hides in ``statuses``, a refused action in ``status: "err"``. A body that is neither is a
-``WireError``, and then the outcome of the action is unknown.
+HTTP 200 says nothing here: a refused order hides in ``statuses``, a refused action in ``status: "err"``. A body that
+is neither is a ``WireError``, and then the outcome of the action is unknown.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ def _refused_with_body(response: _Body) -> ExchangeAnswer:
 
 
 def order_outcomes(answer: ExchangeAnswer, count: int) -> tuple[OrderOutcome, ...]:
-    """One outcome for each of ``count`` orders, in their order; a single error for several orders applies to all of them.
+    """One outcome for each of ``count`` orders, in their order; a single error for several orders applies to all of
+    them.
 
     Raises ``WireError`` when the statuses are missing or are not as many, because then none of them can be told.
     """
@@ -166,7 +167,7 @@ def _spread(answer: ExchangeAnswer, count: int, read: Callable[[StatusWire | str
         if isinstance(only, StatusWire) and only.error is not None:
             return (refusal(only.error),) * count
     got = "no statuses" if statuses is None else f"{len(statuses)} statuses"
-    raise WireError(f"the venue answered {count} orders with {got} ({answer.kind}): which order each belongs to is unknown")
+    raise WireError(f"the venue answered {count} orders with {got} ({answer.kind}): whose they are is unknown")
 
 
 def _order_outcome(status: StatusWire | str) -> OrderOutcome:

@@ -1,7 +1,8 @@
-"""Hashes that are signed, and who signed them: Hyperliquid's two EIP-712 schemes (API sheet 3.1 and 3.3). Pure functions, no key is kept.
+"""Hashes that are signed, and who signed them: Hyperliquid's two EIP-712 schemes (API sheet 3.1 and 3.3). Pure
+functions, no key is kept.
 
-An L1 action is signed through a phantom agent: ``connectionId = keccak(msgpack ‖ nonce ‖ vault ‖ expiry)``. The domain separator and
-type hashes are constants, so that a digest costs three keccaks.
+An L1 action is signed through a phantom agent: ``connectionId = keccak(msgpack ‖ nonce ‖ vault ‖ expiry)``. The domain
+separator and type hashes are constants, so that a digest costs three keccaks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SIGNATURE_CHAIN_ID: Final = "0x66eee"
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """An ECDSA signature as posted: ``r`` and ``s`` as ``0x`` hex (we pad to 64 digits, others may not), ``v`` 27 or 28."""
+    """A signature as posted: ``r`` and ``s`` as ``0x`` hex (we pad to 64 digits, others may not), ``v`` 27 or 28."""
 
     r: str
     s: str
@@ -108,7 +109,8 @@ def l1_digest(connection_id: bytes, *, mainnet: bool) -> bytes:
 def user_signed_digest(action: Mapping[str, object]) -> bytes:
     """The 32 bytes that are signed for a user-signed action (API sheet 2.2), from its fields by wire name.
 
-    A missing ``agentName`` counts as empty. Raises ``WireError`` for an unknown type, a missing field or one of the wrong kind.
+    A missing ``agentName`` counts as empty. Raises ``WireError`` for an unknown type, a missing field or one of the
+    wrong kind.
     """
     kind = str(action.get("type"))
     if kind not in _USER_TYPES:
@@ -151,7 +153,8 @@ def sign_digest(key: coincurve.PrivateKey, digest: bytes) -> Signature:
 
 
 def recover_address(digest: bytes, r: str, s: str, v: int) -> str:
-    """The lower-case address whose key made this signature; unpadded ``r`` and ``s`` are accepted, and ``v`` as 0/1 or 27/28.
+    """The lower-case address whose key made this signature; unpadded ``r`` and ``s`` are accepted, and ``v`` as 0/1 or
+    27/28.
 
     Raises ``WireError`` when it is no signature at all. A wrong hash gives no error but a stranger's address.
     """

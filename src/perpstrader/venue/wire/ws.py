@@ -1,6 +1,7 @@
 """WebSocket frames in both directions (API sheet 6): subscriptions, typed channels, and requests by ``post``.
 
-A frame's channel is read first and its data only by who wants it: ``frame = decode_frame(text)``, then ``BBO.decode(frame)``.
+A frame's channel is read first and its data only by who wants it: ``frame = decode_frame(text)``, then
+``BBO.decode(frame)``.
 """
 
 from __future__ import annotations
@@ -250,7 +251,7 @@ class SubscriptionResponse(msgspec.Struct, frozen=True):
 
 
 class PostBody(msgspec.Struct, frozen=True):
-    """``info`` (payload ``{type, data}``), ``action`` (payload as ``responses.decode_answer`` reads it) or ``error`` (a text)."""
+    """``info`` (payload ``{type, data}``), ``action`` (payload for ``responses.decode_answer``), ``error`` (a text)."""
 
     type: str
     payload: msgspec.Raw
@@ -323,7 +324,9 @@ def channel_of(subscription: Subscription) -> str:
 
 
 def info_data(body: PostBody) -> msgspec.Raw:
-    """What ``POST /info`` would have answered, for the ``decode`` of an ``info`` call; ``WireError`` holds an error's text."""
+    """What ``POST /info`` would have answered, for the ``decode`` of an ``info`` call; ``WireError`` holds an error's
+    text.
+    """
     try:
         if body.type == "info":
             return _INFO_PAYLOAD.decode(body.payload).data
