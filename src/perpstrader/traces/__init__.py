@@ -1,0 +1,21 @@
+"""The decision record: every trade and every refusal, durable, findable, and explained in plain words."""
+
+from perpstrader.traces.baseline import TraceStore
+from perpstrader.traces.errors import TraceError, TraceFileError, TraceRejectedError, UnknownTraceError
+from perpstrader.traces.records import (
+    Counters,
+    CycleNote,
+    DeadLetter,
+    Marked,
+    Nearby,
+    NoteCode,
+    Page,
+    TraceStats,
+    TraceSummary,
+    Verification,
+)
+
+__all__ = [
+    "Counters", "CycleNote", "DeadLetter", "Marked", "Nearby", "NoteCode", "Page", "TraceError", "TraceFileError",
+    "TraceRejectedError", "TraceStats", "TraceStore", "TraceSummary", "UnknownTraceError", "Verification",
+]  # fmt: skip

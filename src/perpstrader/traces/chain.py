@@ -1,0 +1,102 @@
+"""Trust and retention: the digest chain is checked row by row, and pruning leaves it whole."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import apsw
+
+from perpstrader.traces.codec import decode
+from perpstrader.traces.contract import MIN_RETENTION_MS
+from perpstrader.traces.errors import TraceError, TraceFileError
+from perpstrader.traces.records import Verification
+from perpstrader.traces.rows import chain_seal, link
+from perpstrader.traces.schema import SUMMARY_COLUMNS, summary_values
+
+SLICE: Final = 200
+"""Entries removed in one transaction, so that no writer waits long behind a pruning."""
+
+_JOINED = (
+    "SELECT payload.entry, payload.codec, payload.raw_len, payload.data, payload.digest, trace.uid, trace.entry,"
+    f" {', '.join(f'trace.{name}' for name in SUMMARY_COLUMNS)} FROM payload LEFT JOIN trace ON trace.seq = payload.seq"
+)
+
+
+def verify(connection: apsw.Connection) -> Verification:
+    """Walk the chain from the seal: numbers without gaps, digests, and each summary against its newest payload."""
+    expected, digest = chain_seal(connection)
+    checked = 0
+    for row in connection.execute(f"{_JOINED} ORDER BY payload.entry"):
+        entry, uid = row[0], row[5]
+        expected += 1
+        problem = f"entry {expected} is missing" if entry != expected else _problem(row, digest)
+        if problem:
+            return Verification(
+                checked=checked, bad_entry=expected, bad_id=uid if entry == expected else None, problem=problem
+            )
+        digest = row[4]
+        checked += 1
+    lost = connection.execute(
+        "SELECT uid, entry FROM trace WHERE entry > ? ORDER BY entry LIMIT 1", (expected,)
+    ).fetchone()
+    if lost is not None:
+        return Verification(checked=checked, bad_entry=lost[1], bad_id=lost[0], problem="its payload is missing")
+    return Verification(checked=checked)
+
+
+def _problem(row: tuple[Any, ...], previous: bytes) -> str:
+    entry, codec, raw_len, data, digest, uid, newest, *summary = row
+    if uid is None:
+        return "its summary is missing"
+    if link(previous, uid, data) != digest:
+        return "its digest does not follow from the one before it, its id and its content"
+    try:
+        trace = decode(codec, raw_len, data)
+    except TraceFileError as error:
+        return str(error)
+    if entry == newest and [_null_nan(value) for value in summary_values(trace)] != summary:
+        return "its summary differs from its content"
+    return ""
+
+
+def _null_nan(value: object) -> object:
+    """SQLite stores NaN as NULL; in the payload it stays what it is."""
+    return None if isinstance(value, float) and value != value else value
+
+
+def prune_limit(connection: apsw.Connection, before_ms: int) -> int:
+    """The number of the first entry that stays; raises ``TraceError`` when too little would stay (TS-19)."""
+    newest_ms = connection.execute("SELECT max(accepted_ms) FROM trace").get
+    if newest_ms is None:
+        return 0
+    latest_ms = newest_ms - MIN_RETENTION_MS
+    if before_ms > latest_ms:
+        raise TraceError(
+            f"pruning before {before_ms} would keep less than a day up to the newest trace; choose at most {latest_ms}"
+        )
+    sql = "SELECT first_entry FROM trace WHERE seq = (SELECT min(seq) FROM trace WHERE accepted_ms >= ?)"
+    return int(connection.execute(sql, (before_ms,)).get)
+
+
+def prune_slice(connection: apsw.Connection, limit: int) -> tuple[int, bool]:
+    """Remove the oldest ``SLICE`` entries below ``limit`` and the traces that end there: (traces removed, more left).
+
+    Every entry below the first one of a trace that stays belongs to an older trace, so a prefix of the chain is all
+    that ever goes.
+    """
+    oldest = connection.execute("SELECT min(entry) FROM payload").get
+    if oldest is None or oldest >= limit:
+        return 0, False
+    end = min(limit, oldest + SLICE)
+    digest = connection.execute("SELECT digest FROM payload WHERE entry = ?", (end - 1,)).get
+    if digest is None:
+        raise TraceError(
+            f"entry {end - 1} of the chain is missing; nothing was pruned, `perpstrader traces verify` tells more"
+        )
+    connection.execute(
+        "DELETE FROM trace WHERE entry < ?1 AND seq IN (SELECT seq FROM payload WHERE entry < ?1)", (end,)
+    )
+    removed = connection.changes()
+    connection.execute("DELETE FROM payload WHERE entry < ?", (end,))
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('sealed', ?)", (f"{end - 1}:{digest.hex()}",))
+    return removed, end < limit

@@ -1,0 +1,162 @@
+"""A trace as bytes and back, by codec number, so that whatever was ever written stays readable.
+
+Codec 0 is plain JSON: decimals as strings, times as integers, NaN and the infinities as ``{"$float": "NaN"}`` and
+restored on reading (TS-20). A further codec packs these same JSON bytes and adds its unpacker to ``_UNPACK``;
+``raw_len`` is the length of the JSON.
+
+A trace is accepted only if it reads back: what is written is decoded once, so that a trace of the wrong types is
+refused at the door, with the reason, and not found unreadable a month later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from perpstrader.domain.traces import Trace
+from perpstrader.traces.errors import TraceFileError, TraceRejectedError
+from perpstrader.traces.redaction import is_suspect, redact
+
+PLAIN: Final = 0
+MAX_DEAD_LETTER_BYTES: Final = 65_536
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Trace)
+_FLOAT_TAG = "$float"
+_FLOAT_TAG_JSON = b'{"$float":'
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_FAILURES = (msgspec.MsgspecError, TypeError, ValueError, ArithmeticError, RecursionError)
+
+
+def _unpack_plain(data: bytes, raw_len: int) -> bytes:
+    return data
+
+
+_UNPACK: Final[Mapping[int, Callable[[bytes, int], bytes]]] = {PLAIN: _unpack_plain}
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A trace ready for the disk: ``json`` in codec 0, and ``trace`` as it will read back, without secrets."""
+
+    json: bytes
+    trace: Trace
+
+
+def encode(trace: Trace) -> Encoded:
+    """The trace as redacted JSON that is known to read back; non-finite numbers survive.
+
+    Raises ``TraceRejectedError`` with the reason when it does not read back as a trace with an id.
+    """
+    if not isinstance(trace, Trace):
+        raise TraceRejectedError(f"{type(trace).__name__} is no trace; it was put in the dead letter")
+    encoded = _encode_plain(trace) or _encode_carefully(trace)
+    if not encoded.trace.id or encoded.trace.id != trace.id:
+        raise TraceRejectedError(
+            f"a trace needs an id of plain text, not {encoded.trace.id!r}; it was put in the dead letter"
+        )
+    return encoded
+
+
+def decode(codec: int, raw_len: int, data: bytes) -> Trace:
+    """The trace from what a store wrote; raises ``TraceFileError`` for an unknown codec or damaged bytes."""
+    try:
+        return _parse(unpack(codec, raw_len, data))
+    except _FAILURES as error:
+        raise TraceFileError(
+            f"a stored trace cannot be read: {error}; `perpstrader traces verify` names the damaged rows"
+        ) from error
+
+
+def unpack(codec: int, raw_len: int, data: bytes) -> bytes:
+    """The JSON of a stored payload; raises ``TraceFileError`` for a codec that this program does not know."""
+    unpacker = _UNPACK.get(codec)
+    if unpacker is None:
+        raise TraceFileError(
+            f"a stored trace has codec {codec}, this program knows {sorted(_UNPACK)}; use the newer program"
+        )
+    return unpacker(data, raw_len)
+
+
+def salvage(trace: object) -> bytes:
+    """As much of a rejected trace as can be kept, redacted, in at most ``MAX_DEAD_LETTER_BYTES``; never raises."""
+    try:
+        data = _ENCODER.encode(_plain_tree(trace))
+    except (*_FAILURES, AttributeError):
+        data = _ENCODER.encode(redact({"type": type(trace).__name__}))
+    return data[:MAX_DEAD_LETTER_BYTES]
+
+
+def _encode_plain(trace: Trace) -> Encoded | None:
+    """The quick way; ``None`` where anything at all asks for the careful one."""
+    try:
+        data = _ENCODER.encode(trace)
+        if is_suspect(data):
+            return None
+        back = _DECODER.decode(data)
+        return Encoded(data, back) if back == trace else None
+    except _FAILURES:
+        return None
+
+
+def _encode_carefully(trace: Trace) -> Encoded:
+    try:
+        data = _ENCODER.encode(_plain_tree(trace))
+        return Encoded(data, _parse(data))
+    except (*_FAILURES, AttributeError) as error:
+        raise TraceRejectedError(f"the trace does not read back: {error}; it was put in the dead letter") from error
+
+
+def _plain_tree(value: object) -> object:
+    return _tagged(redact(msgspec.to_builtins(value, enc_hook=repr, str_keys=True)))
+
+
+def _tagged(value: object) -> object:
+    """Plain data with non-finite floats tagged and text that is no Unicode made readable."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_FLOAT_TAG: "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_tagged(name): _tagged(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tagged(item) for item in value]
+    return value
+
+
+def _parse(data: bytes) -> Trace:
+    if _FLOAT_TAG_JSON not in data:
+        return _DECODER.decode(data)
+    return msgspec.convert(_untagged(msgspec.json.decode(data)), Trace)
+
+
+def _untagged(value: object) -> object:
+    if isinstance(value, dict):
+        if len(value) == 1 and (tag := value.get(_FLOAT_TAG)) in _NON_FINITE:
+            return _NON_FINITE[tag]
+        return {name: _untagged(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_untagged(item) for item in value]
+    return value
+
+
+def decision_part(trace: Trace) -> bytes:
+    """The JSON of what no later revision may change (S63).
+
+    That is all but orders, fills, steps, errors, episode, completion and outcome.
+    """
+    fixed = msgspec.structs.replace(
+        trace,
+        orders=(),
+        fills=(),
+        steps=(),
+        errors=(),
+        episode="",
+        led_to_order=False,
+        completed=True,
+        outcome_usd=None,
+        outcome_ms=None,
+    )
+    return _ENCODER.encode(_plain_tree(fixed))

@@ -1,0 +1,146 @@
+"""The contract of the trace store; ``tests/contract/traces`` holds every implementation to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from decimal import Decimal
+from typing import Final, Protocol
+
+from perpstrader.domain.traces import Trace, TraceKind
+from perpstrader.traces.records import (
+    Counters,
+    CycleNote,
+    DeadLetter,
+    Marked,
+    Nearby,
+    Page,
+    TraceStats,
+    TraceSummary,
+    Verification,
+)
+
+MAX_LIMIT: Final = 10_000
+"""The most rows that one call returns; a limit is clamped to 1..MAX_LIMIT (TS-19)."""
+
+MIN_RETENTION_MS: Final = 86_400_000
+"""Nothing younger than this, counted back from the newest trace, can be pruned (TS-19)."""
+
+NEAR_MS: Final = 60_000
+"""``near`` looks at one minute, because that is what a person names."""
+
+
+class TraceStore(Protocol):
+    """The decision record of one account: what ``store`` acknowledged survives kill -9 and is read (S60).
+
+    Every method raises a ``TraceError`` when it fails, and stays usable after it; an empty answer means that there is
+    nothing (TS-16). Returned values are frozen. Times are UTC milliseconds. Newest first means by acceptance time,
+    then by the order of storing (TS-10).
+    """
+
+    def store(self, trace: Trace) -> Awaitable[None]:
+        """Record a decision; the awaitable resolves when it is committed, fully synchronised if it led to an order.
+
+        The same id with the same content is done once and acknowledged again. Raises ``TraceRejectedError`` for a
+        trace that cannot be read back or whose id stands for other content; it lies in the dead letter then (S61,
+        TS-21).
+        """
+        ...
+
+    def update(self, trace: Trace) -> Awaitable[None]:
+        """Record the later life of a decision: reads return the newest revision, the earlier ones stay in the chain.
+
+        Orders, fills, steps, errors, episode, completion and outcome may change; what was decided and on what may not
+        (S63), such a trace is rejected. An id that is not there yet is stored.
+        """
+        ...
+
+    async def get(self, trace_id: str) -> Trace | None:
+        """The trace in its newest revision, or ``None``."""
+        ...
+
+    async def recent(self, limit: int = 50, *, strategy: str | None = None) -> list[Trace]:
+        """The newest traces, newest first."""
+        ...
+
+    async def summaries(
+        self, limit: int = 50, *, symbol: str | None = None, strategy: str | None = None, kind: TraceKind | None = None
+    ) -> list[TraceSummary]:
+        """The newest summaries, newest first; no payload is read."""
+        ...
+
+    async def between(
+        self, start_ms: int, end_ms: int, symbol: str | None = None, *, limit: int = MAX_LIMIT
+    ) -> list[Trace]:
+        """The traces accepted from ``start_ms`` to ``end_ms``, both inclusive, oldest first."""
+        ...
+
+    async def find(
+        self,
+        *,
+        symbol: str | None = None,
+        strategy: str | None = None,
+        kind: TraceKind | None = None,
+        regime: str | None = None,
+        verdict: str | None = None,
+        reason: str | None = None,
+        executed: bool | None = None,
+        error: bool | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Summaries that match all that is given, newest first; a page's ``cursor`` gives the next one."""
+        ...
+
+    async def near(self, time_ms: int, symbol: str, *, within_ms: int = NEAR_MS) -> Nearby:
+        """What is recorded of a symbol from ``time_ms`` on for ``within_ms``, else of the newest bar before it."""
+        ...
+
+    async def unanalyzed(self, limit: int = 100) -> list[Trace]:
+        """The oldest traces that nobody has analysed."""
+        ...
+
+    async def mark_analyzed(self, ids: Sequence[str], batch_id: str) -> Marked:
+        """Mark traces as analysed in a batch; all of them or, after an error, none."""
+        ...
+
+    async def attach_outcome(self, trace_id: str, outcome_usd: Decimal, outcome_ms: int) -> None:
+        """Record what came of a decision, net in USD, as a revision; raises ``UnknownTraceError``."""
+        ...
+
+    async def store_notes(self, notes: Sequence[CycleNote]) -> None:
+        """Record cycles without a decision, in one commit.
+
+        A note of the same symbol, bar and strategy is replaced; beyond the store's bound the oldest bars make room.
+        """
+        ...
+
+    async def stats(self) -> TraceStats:
+        """Totals by kind, verdict, reason, symbol and strategy, and the counters."""
+        ...
+
+    async def dead_letters(self, limit: int = 50) -> list[DeadLetter]:
+        """What could not be recorded, newest first."""
+        ...
+
+    async def verify(self) -> Verification:
+        """Check every digest of the chain and every summary against its payload."""
+        ...
+
+    async def prune(self, *, before_ms: int) -> int:
+        """Remove what was accepted before ``before_ms``, analysed or not (TS-12); gives the number of traces removed.
+
+        Traces that were revised after a younger one was stored stay until that one may go, so that the chain stays
+        whole. Raises ``TraceError`` when less than ``MIN_RETENTION_MS`` before the newest trace would remain.
+        """
+        ...
+
+    @property
+    def counters(self) -> Counters:
+        """What this process stored and failed to store."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what was accepted and release the file; a second call does nothing."""
+        ...

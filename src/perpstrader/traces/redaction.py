@@ -1,0 +1,64 @@
+"""Secrets never reach the disk: text is redacted by its name and by what it looks like, before it is encoded.
+
+By name: text under a key such as ``private_key`` or ``api_token`` is replaced as a whole, and so is what follows such
+a name and ``=`` or ``:`` inside free text. Only text is replaced by name: numbers are market data, and a typed field
+must stay readable.
+
+By look: bearer tokens, and 64 hexadecimal digits, which is what a private key is. A transaction hash and a SHA-256
+digest look just the same, and nothing in the digits tells them apart, so their *key* decides: under a key that ends
+in ``hash`` or ``digest``, or that is an identifier (``id``, ``signal_id``, ``episode``), the digits stay. In free
+text they always go: a hash lost from a sentence can be looked up again, a key that leaked cannot be taken back.
+Client order ids (32 digits) and addresses (40) are shorter and always stay. A run of 64 decimal digits is a number.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MARK: Final = "[redacted]"
+
+_NAMES = (
+    r"private[_-]?key|secret[_-]?key|secret|passphrase|password|passwd|mnemonic|seed[_-]?phrase|api[_-]?key|authorization"
+    r"|(?<!fee_)token"
+)
+_KEY_NAME = re.compile(rf"(?:{_NAMES})s?$", re.IGNORECASE)
+_KEEPS_DIGITS = re.compile(r"(?:hash|digest)$|^(?:id|signal_id|episode)$", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    rf"(?P<name>\b\w*(?:{_NAMES})s?[\"']?\s*[:=]\s*)(?:bearer\s+)?(?:\[redacted\]|\"[^\"]*\"|'[^']*'|[^\s,;}}\]]+)",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(?P<name>bearer\s+)[A-Za-z0-9._~+/=\-]{8,}", re.IGNORECASE)
+_HEX_KEY = re.compile(r"(?:0[xX]|(?<![0-9a-fA-F]))(?=[0-9]*[a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+
+_SUSPECT = re.compile(
+    rb"(?<!digest\":\")[0-9a-fA-F]{64}|(?i:private|secret|passw|mnemonic|phrase|api.?key|authori|bearer|(?<!fee_)token)"
+)
+
+
+def is_suspect(json: bytes) -> bool:
+    """False only when the careful way would change nothing: a quick look at encoded JSON, generous on the safe side."""
+    return _SUSPECT.search(json) is not None
+
+
+def redact_text(text: str) -> str:
+    """The text with everything that looks like a secret replaced."""
+    text = _ASSIGNED.sub(rf"\g<name>{MARK}", text)
+    text = _BEARER.sub(rf"\g<name>{MARK}", text)
+    return _HEX_KEY.sub(MARK, text)
+
+
+def redact(value: object, key: str = "", *, secret: bool = False) -> object:
+    """A copy of plain JSON data without secrets; ``key`` is the name that the value stands under."""
+    if isinstance(value, str):
+        if secret:
+            return MARK
+        return value if _KEEPS_DIGITS.search(key) else redact_text(value)
+    if isinstance(value, dict):
+        return {
+            redact_text(str(name)): redact(item, str(name), secret=secret or _KEY_NAME.search(str(name)) is not None)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact(item, key, secret=secret) for item in value]
+    return value

@@ -1,0 +1,163 @@
+"""Writing rows: traces, revisions, dead letters, marks and notes, each inside the caller's transaction.
+
+Both implementations write through here, so that the chain, idempotence and the rule of what a revision may change are
+stated once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from perpstrader.domain.traces import Trace
+from perpstrader.traces.codec import PLAIN, Encoded, decision_part, decode, salvage, unpack
+from perpstrader.traces.errors import TraceRejectedError
+from perpstrader.traces.records import CycleNote, Marked
+from perpstrader.traces.schema import GENESIS, SUMMARY_COLUMNS, summary_values
+
+MAX_DEAD_LETTERS: Final = 10_000
+
+_COLUMNS = ", ".join(SUMMARY_COLUMNS)
+_INSERT = (
+    f"INSERT INTO trace (seq, first_entry, entry, {_COLUMNS}) VALUES (?, ?, ?, {', '.join('?' * len(SUMMARY_COLUMNS))})"
+)
+_REVISE = f"UPDATE trace SET entry = ?, {', '.join(f'{column} = ?' for column in SUMMARY_COLUMNS)} WHERE seq = ?"
+_APPEND = "INSERT INTO payload (entry, seq, codec, raw_len, data, digest) VALUES (?, ?, ?, ?, ?, ?)"
+_FOUND = "SELECT seq, first_entry, entry FROM trace WHERE uid = ?"
+_PAYLOAD = "SELECT codec, raw_len, data FROM payload WHERE entry = ?"
+
+
+def insert_trace(connection: apsw.Connection, encoded: Encoded) -> bool:
+    """Add a trace; ``False`` when the same content is there already.
+
+    Raises ``TraceRejectedError`` when its id stands for other content.
+    """
+    found = connection.execute(_FOUND, (encoded.trace.id,)).fetchone()
+    if found is not None:
+        _, first_entry, entry = found
+        if any(_holds(connection, number, encoded) for number in (entry, first_entry)):
+            return False
+        raise TraceRejectedError(
+            f"trace {encoded.trace.id} is already recorded with other content; it was put in the dead letter"
+        )
+    seq = (connection.execute("SELECT max(seq) FROM trace").get or 0) + 1
+    entry, previous = chain_head(connection)
+    values = summary_values(encoded.trace)
+    try:
+        connection.execute(_INSERT, (seq, entry + 1, entry + 1, *values))
+    except (OverflowError, TypeError, UnicodeEncodeError) as error:
+        raise TraceRejectedError(
+            f"trace {encoded.trace.id} has a value that no column can hold: {error}; it was put in the dead letter"
+        ) from error
+    _append(connection, entry + 1, previous, seq, encoded)
+    return True
+
+
+def revise_trace(connection: apsw.Connection, encoded: Encoded) -> bool:
+    """Append a revision, or insert an unknown trace; ``False`` when the newest revision is the same.
+
+    Raises ``TraceRejectedError`` when it would change what was decided (S63).
+    """
+    found = connection.execute(_FOUND, (encoded.trace.id,)).fetchone()
+    if found is None:
+        return insert_trace(connection, encoded)
+    seq, _, newest = found
+    if _holds(connection, newest, encoded):
+        return False
+    stored: tuple[Any, ...] = connection.execute(_PAYLOAD, (newest,)).fetchall()[0]
+    if decision_part(decode(*stored)) != decision_part(encoded.trace):
+        raise TraceRejectedError(
+            f"the update of trace {encoded.trace.id} would change what was decided on; it was put in the dead letter"
+        )
+    entry, previous = chain_head(connection)
+    connection.execute(_REVISE, (entry + 1, *summary_values(encoded.trace), seq))
+    _append(connection, entry + 1, previous, seq, encoded)
+    return True
+
+
+def bury(connection: apsw.Connection, trace: object, reason: str) -> None:
+    """Put what cannot be recorded into the dead letter; beyond ``MAX_DEAD_LETTERS`` the oldest make room (S64)."""
+    uid, accepted_ms = getattr(trace, "id", ""), getattr(trace, "accepted_ms", 0)
+    uid = uid.encode("utf-8", "backslashreplace").decode() if isinstance(uid, str) else repr(uid)
+    fits = isinstance(accepted_ms, int) and abs(accepted_ms) < 2**63
+    number = (connection.execute("SELECT max(number) FROM dead_letter").get or 0) + 1
+    connection.execute(
+        "INSERT INTO dead_letter (number, uid, accepted_ms, reason, data) VALUES (?, ?, ?, ?, ?)",
+        (
+            number,
+            uid,
+            int(accepted_ms) if fits else 0,
+            reason.encode("utf-8", "backslashreplace").decode(),
+            salvage(trace),
+        ),
+    )
+    connection.execute("DELETE FROM dead_letter WHERE number <= ?", (number - MAX_DEAD_LETTERS,))
+
+
+def mark(connection: apsw.Connection, ids: Sequence[str], batch_id: str) -> Marked:
+    """Mark as analysed what is not yet."""
+    changed, unknown = 0, []
+    for uid in dict.fromkeys(ids):
+        if connection.execute("SELECT 1 FROM trace WHERE uid = ?", (uid,)).get is None:
+            unknown.append(uid)
+            continue
+        connection.execute("UPDATE trace SET analyzed = 1, batch = ? WHERE uid = ? AND analyzed = 0", (batch_id, uid))
+        changed += connection.changes()
+    return Marked(changed, tuple(unknown))
+
+
+def with_outcome(trace: Trace, outcome_usd: str, outcome_ms: int) -> Trace:
+    """The next revision of a trace: the same with its outcome."""
+    return msgspec.structs.replace(trace, outcome_usd=outcome_usd, outcome_ms=outcome_ms)
+
+
+def put_notes(connection: apsw.Connection, notes: Sequence[CycleNote], *, keep: int) -> None:
+    """Write notes and keep at most the newest ``keep``, dropping whole bars from the oldest on."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO cycle_note (symbol, bar_close_ms, strategy, interval, code, text)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        [(note.symbol, note.bar_close_ms, note.strategy, note.interval, note.code.value, note.text) for note in notes],
+    )
+    surplus = connection.execute("SELECT count(*) FROM cycle_note").get - keep
+    if surplus > 0:
+        # a tenth more than needed, so that this sort is rare
+        offset = surplus + keep // 10 - 1
+        last = connection.execute(
+            "SELECT bar_close_ms FROM cycle_note ORDER BY bar_close_ms LIMIT 1 OFFSET ?", (offset,)
+        ).get
+        connection.execute("DELETE FROM cycle_note WHERE bar_close_ms <= ?", (last,))
+
+
+def chain_head(connection: apsw.Connection) -> tuple[int, bytes]:
+    """Number and digest of the newest entry; of the seal when all were pruned; ``(0, GENESIS)`` in a new file."""
+    newest = connection.execute("SELECT entry, digest FROM payload ORDER BY entry DESC LIMIT 1").fetchone()
+    return (newest[0], newest[1]) if newest is not None else chain_seal(connection)
+
+
+def chain_seal(connection: apsw.Connection) -> tuple[int, bytes]:
+    """Number and digest of the last pruned entry; ``(0, GENESIS)`` before the first pruning."""
+    seal = connection.execute("SELECT value FROM meta WHERE key = 'sealed'").get
+    if seal is None:
+        return 0, GENESIS
+    entry, digest = seal.split(":")
+    return int(entry), bytes.fromhex(digest)
+
+
+def link(previous: bytes, uid: str, data: bytes) -> bytes:
+    """The digest of an entry, as ``schema`` defines it."""
+    return hashlib.sha256(previous + uid.encode() + data).digest()
+
+
+def _append(connection: apsw.Connection, entry: int, previous: bytes, seq: int, encoded: Encoded) -> None:
+    digest = link(previous, encoded.trace.id, encoded.json)
+    connection.execute(_APPEND, (entry, seq, PLAIN, len(encoded.json), encoded.json, digest))
+
+
+def _holds(connection: apsw.Connection, entry: int, encoded: Encoded) -> bool:
+    """True when the entry (unless pruned) has this content, in whatever codec."""
+    row: tuple[Any, ...] | None = connection.execute(_PAYLOAD, (entry,)).fetchone()
+    return row is not None and unpack(*row) == encoded.json

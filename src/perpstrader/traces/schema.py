@@ -1,0 +1,168 @@
+"""The one schema of ``traces.db``, for every implementation of the store, with its migrations and its pragmas.
+
+``trace`` is the light summary, one row a decision; ``payload`` is the heavy part, append-only, one row a *revision*
+of a decision. ``trace.entry`` points to the newest revision, ``trace.first_entry`` to the one that was decided on.
+
+The chain runs over the payloads in the order of their commits, ``entry`` being free of gaps::
+
+    digest(n) = sha256(digest(n - 1) || uid || data(n))        digest(0) = 32 zero bytes
+
+so that a changed, removed, swapped or inserted revision shows at the first bad row. Pruning removes a prefix and
+seals it: ``meta`` then holds the number and digest of the last removed entry, where verification starts. What the
+chain cannot show is the removal of the newest decisions as a whole; for that, keep its head elsewhere.
+
+Keys are integers in time order; text keys in random order cost four to ten times. Symbols and strategies are plain
+text: a few bytes beside a payload of kilobytes, and every SQLite tool reads them. ``verdict``, ``reason`` and
+``error`` are empty rather than NULL where there is none, so that partial indices can leave them out.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import apsw
+
+from perpstrader.domain.traces import Trace
+from perpstrader.domain.verdicts import Approved, Refused
+from perpstrader.traces.errors import TraceFileError
+
+APPLICATION_ID: Final = 0x50545243
+"""Marks the file as a trace store, so that another database is refused instead of migrated."""
+
+GENESIS: Final = bytes(32)
+"""The digest before the first entry."""
+
+_V1: Final = (
+    """CREATE TABLE trace (
+        seq INTEGER PRIMARY KEY, uid TEXT NOT NULL, sequence INTEGER NOT NULL, kind TEXT NOT NULL,
+        accepted_ms INTEGER NOT NULL, bar_close_ms INTEGER, symbol TEXT NOT NULL, interval TEXT NOT NULL,
+        strategy TEXT NOT NULL, regime TEXT NOT NULL, action TEXT NOT NULL, side TEXT NOT NULL,
+        verdict TEXT NOT NULL, reason TEXT NOT NULL, executed INTEGER NOT NULL, completed INTEGER NOT NULL,
+        error TEXT NOT NULL, confidence REAL, risk_score REAL, episode TEXT NOT NULL,
+        outcome_usd TEXT, outcome_ms INTEGER,
+        analyzed INTEGER NOT NULL DEFAULT 0, batch TEXT NOT NULL DEFAULT '',
+        first_entry INTEGER NOT NULL, entry INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE payload (
+        entry INTEGER PRIMARY KEY, seq INTEGER NOT NULL, codec INTEGER NOT NULL, raw_len INTEGER NOT NULL,
+        data BLOB NOT NULL, digest BLOB NOT NULL) STRICT""",
+    """CREATE TABLE dead_letter (
+        number INTEGER PRIMARY KEY, uid TEXT NOT NULL, accepted_ms INTEGER NOT NULL, reason TEXT NOT NULL,
+        data BLOB NOT NULL) STRICT""",
+    """CREATE TABLE cycle_note (
+        symbol TEXT NOT NULL, bar_close_ms INTEGER NOT NULL, strategy TEXT NOT NULL, interval TEXT NOT NULL,
+        code TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (symbol, bar_close_ms, strategy)) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE UNIQUE INDEX trace_uid ON trace (uid)",
+    "CREATE INDEX trace_time ON trace (accepted_ms)",
+    "CREATE INDEX trace_symbol ON trace (symbol, accepted_ms)",
+    "CREATE INDEX trace_strategy ON trace (strategy, accepted_ms)",
+    "CREATE INDEX trace_reason ON trace (reason, accepted_ms) WHERE reason <> ''",
+    "CREATE INDEX trace_approved ON trace (accepted_ms) WHERE verdict = 'approved'",
+    "CREATE INDEX trace_executed ON trace (accepted_ms) WHERE executed = 1",
+    "CREATE INDEX trace_error ON trace (accepted_ms) WHERE error <> ''",
+    "CREATE INDEX trace_unanalyzed ON trace (seq) WHERE analyzed = 0",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1,)
+"""Step n (from 1) leads from version n - 1 to version n; none is ever edited once released."""
+
+VERSION: Final = len(MIGRATIONS)
+
+SUMMARY_COLUMNS: Final = (
+    "uid", "sequence", "kind", "accepted_ms", "bar_close_ms", "symbol", "interval", "strategy", "regime",
+    "action", "side", "verdict", "reason", "executed", "completed", "error", "confidence", "risk_score",
+    "episode", "outcome_usd", "outcome_ms",
+)  # fmt: skip
+"""What ``summary_values`` fills, in its order."""
+
+
+class SummaryValues(NamedTuple):
+    """The columns of ``trace`` that follow from the trace itself, named as in ``SUMMARY_COLUMNS``."""
+
+    uid: str
+    sequence: int
+    kind: str
+    accepted_ms: int
+    bar_close_ms: int | None
+    symbol: str
+    interval: str
+    strategy: str
+    regime: str
+    action: str
+    side: str
+    verdict: str
+    reason: str
+    executed: int
+    completed: int
+    error: str
+    confidence: float | None
+    risk_score: float | None
+    episode: str
+    outcome_usd: str | None
+    outcome_ms: int | None
+
+
+def summary_values(trace: Trace) -> SummaryValues:
+    """The summary of a trace as it reads back (redacted, well-typed); the payload is the truth, this a view of it."""
+    signal, verdict = trace.signal, trace.verdict
+    if signal is None and verdict is not None:
+        signal = verdict.signal
+    return SummaryValues(
+        uid=trace.id, sequence=trace.sequence, kind=trace.kind.value, accepted_ms=trace.accepted_ms,
+        bar_close_ms=None if trace.candle is None else trace.candle.close_ms,
+        symbol=trace.symbol, interval=trace.interval, strategy=trace.strategy, regime=trace.regime,
+        action="" if signal is None else signal.action.value, side="" if signal is None else signal.side.value,
+        verdict="approved" if isinstance(verdict, Approved) else "refused" if isinstance(verdict, Refused) else "",
+        reason=verdict.refusals[0].reason.value if isinstance(verdict, Refused) and verdict.refusals else "",
+        executed=int(trace.led_to_order), completed=int(trace.completed), error=trace.errors[0] if trace.errors else "",
+        confidence=None if signal is None else signal.confidence,
+        risk_score=verdict.risk_score if isinstance(verdict, Approved) else None,
+        episode=trace.episode, outcome_usd=trace.outcome_usd, outcome_ms=trace.outcome_ms,
+    )  # fmt: skip
+
+
+def apply_pragmas(connection: apsw.Connection, *, synchronous: str, busy_ms: int) -> None:
+    """Set the five pragmas: WAL, synchronous, 64 MB cache, temporary data in memory, 256 MB mapped."""
+    connection.set_busy_timeout(busy_ms)
+    for pragma in (
+        "journal_mode = WAL", f"synchronous = {synchronous}", "cache_size = -65536", "temp_store = MEMORY",
+        "mmap_size = 268435456", "journal_size_limit = 67108864",
+    ):  # fmt: skip
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def prepare_file(connection: apsw.Connection, name: str, *, page_size: int = 4096) -> None:
+    """Bring the file to this program's version; an empty one gets ``page_size``. Comes before ``apply_pragmas``.
+
+    Raises ``TraceFileError`` for a file that is no trace store or comes from a newer program; nothing is changed then.
+    """
+    if check_file(connection, name) == 0:
+        # both hold for the life of the file and must precede its first page
+        connection.execute(f"PRAGMA page_size = {page_size}").fetchall()
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for number in range(check_file(connection, name) + 1, VERSION + 1):
+            for statement in MIGRATIONS[number - 1]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def check_file(connection: apsw.Connection, name: str) -> int:
+    """The version of the file, 0 for an empty one; raises ``TraceFileError`` for a foreign or a newer one."""
+    version = int(connection.pragma("user_version") or 0)
+    application = int(connection.pragma("application_id") or 0)
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    if not empty and application != APPLICATION_ID:
+        raise TraceFileError(f"{name} is a database of something else, not a trace store; give another path")
+    if version > VERSION:
+        raise TraceFileError(
+            f"{name} has trace schema version {version}, this program knows up to {VERSION};"
+            " use the newer program, or another data directory"
+        )
+    return version
