@@ -1,0 +1,1 @@
+"""The exchange in a box: engine, feeds, faults and the server that speaks the venue's wire."""
