@@ -114,7 +114,8 @@ def _trader(settings: Settings) -> Iterator[str]:
     labels = tuple(strategy.label for strategy in trader.strategies)
     for key, names in (("trader.symbols", trader.symbols), ("trader.strategies", labels)):
         for name in sorted({name for name in names if names.count(name) > 1}):
-            yield f"{key} names {name} more than once" + ("; give each a name" if key.endswith("strategies") else "")
+            hint = "; positions are owned by name, give one another params.name" if key == "trader.strategies" else ""
+            yield f"{key} names {name} more than once{hint}"
     for strategy in trader.strategies:
         for symbol in strategy.symbols:
             if symbol not in trader.symbols:
@@ -136,7 +137,7 @@ def _console(settings: Settings) -> Iterator[str]:
         yield "console.tls_cert_file and console.tls_key_file belong together; one is missing"
     if console.enabled and not (is_loopback(console.host) or has_tls or console.allow_remote_without_tls):
         yield (
-            f"console.host = {console.host} ({settings.origin('console.host')}) can be reached from other machines: set "
+            f"console.host = {console.host} ({settings.origin('console.host')}) can be reached by other machines: set "
             "console.tls_cert_file and console.tls_key_file, or console.allow_remote_without_tls = true"
         )
 

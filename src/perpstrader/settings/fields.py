@@ -101,6 +101,12 @@ def _url(value: str) -> str:
     raise PydanticCustomError("url", "must be a URL such as http://127.0.0.1:3001, without user, query or fragment")
 
 
+def _host(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9.:\[\]-]{1,253}", value):
+        return value
+    raise PydanticCustomError("host", "must be a host name or an IP address")
+
+
 def _symbol(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9:@/_-]{1,32}", value):
         return value
@@ -128,11 +134,13 @@ Milliseconds = Annotated[int, Field(gt=0, le=30 * 86_400_000)]
 OptionalMilliseconds = Annotated[int, Field(ge=0, le=30 * 86_400_000)]
 """A duration in milliseconds in which 0 turns the thing off."""
 
+# A setting with bounds of its own is a plain ``int``: bounds given twice do not add up, the outer ones are lost.
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 """A whole number of at least 1."""
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Address = Annotated[str, AfterValidator(_address)]
+Host = Annotated[str, AfterValidator(_host)]
 Url = Annotated[str, AfterValidator(_url)]
 Symbol = Annotated[str, AfterValidator(_symbol)]
 
@@ -142,15 +150,17 @@ Parameter = bool | int | Decimal | str
 class StrategySetting(Section):
     """One strategy to run: ``use`` names a shipped one, ``module:Class`` or ``path/to/file.py:Class``.
 
-    ``symbols`` narrows the trader's symbols (empty: all of them); ``params`` go to the strategy's constructor by name.
+    ``symbols`` and ``intervals`` narrow what it is shown (empty: the strategy's own); ``isolated`` calls it in a thread
+    with a deadline; ``params`` go to the strategy's constructor by name, numbers with a point as ``Decimal``.
     """
 
-    use: Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
-    name: str = ""
+    use: Annotated[str, Field(min_length=1, max_length=500)]
     symbols: tuple[Symbol, ...] = ()
+    intervals: tuple[str, ...] = ()
+    isolated: bool = False
     params: Mapping[str, Parameter] = Field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
-        """The name under which positions and traces know this strategy."""
-        return self.name or self.use
+        """The strategy's name as far as the settings know it; positions are owned by name."""
+        return str(self.params.get("name", self.use))

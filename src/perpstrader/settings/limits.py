@@ -1,8 +1,8 @@
 """The limits that stand between a signal and the account's money; their defaults are made for an account of $1,000.
 
-A limit allows its own value: a size, loss or age *equal* to the limit passes, what is beyond it is refused
-(``<=``; for a minimum ``>=``). Where a fraction of equity and a USD cap exist, the stricter of both rules.
-The table is ``docs/settings.md``.
+A limit allows its own value: a size, loss or age *equal* to the limit passes, what is beyond it is refused (``<=``;
+for a minimum ``>=``). Where a fraction of equity and a USD cap exist, the stricter of both rules. The table is
+``docs/settings.md``.
 """
 
 from __future__ import annotations
@@ -219,14 +219,16 @@ class RiskSettings(Section):
         why="an edge decays",
     )  # fmt: skip
     max_bbo_age_ms: Milliseconds = setting(
-        2_000, "Oldest best bid and offer to enter on.", unit="ms", stricter="lower", why="S30"
-    )
+        2_000, "Oldest best bid and offer to enter on.", unit="ms", stricter="lower",
+        why="nothing is entered on stale evidence",
+    )  # fmt: skip
     max_mark_age_ms: Milliseconds = setting(
         6_000, "Oldest mark price to enter on.", unit="ms", stricter="lower", why="the oracle ticks each 3 s"
     )
     max_account_age_ms: Milliseconds = setting(
-        5_000, "Oldest account state to enter on.", unit="ms", stricter="lower", why="S30"
-    )
+        5_000, "Oldest account state to enter on.", unit="ms", stricter="lower",
+        why="nothing is entered on stale evidence",
+    )  # fmt: skip
 
     signal_cache_ttl_ms: Milliseconds = setting(
         1_000, "Life of a cached signal verdict.", unit="ms", env="RISK_CACHE_TTL_MS"

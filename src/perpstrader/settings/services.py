@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from perpstrader.settings.fields import Count, Fraction, Milliseconds, OptionalMilliseconds, Port, Section, setting
+from perpstrader.settings.fields import Fraction, Host, Milliseconds, OptionalMilliseconds, Port, Section, setting
 
 Build = Literal["optimized", "baseline"]
 ShadowBuild = Literal["optimized", "baseline", "shadow"]
@@ -17,16 +17,16 @@ ShadowBuild = Literal["optimized", "baseline", "shadow"]
 class TraceSettings(Section):
     """The record of decisions."""
 
-    batch_size: Count = setting(100, "Traces in one batch.", unit="traces", env="TRACE_BATCH_SIZE", le=100_000)
+    batch_size: int = setting(100, "Traces in one batch.", unit="traces", env="TRACE_BATCH_SIZE", ge=1, le=100_000)
     batch_flush_ms: Milliseconds = setting(
         5_000, "Longest wait of a trace for its batch.", unit="ms", env="TRACE_BATCH_FLUSH_MS"
     )
     cache_size: int = setting(
         500, "Traces kept decoded for lookups; 0 keeps none.", unit="traces", env="TRACE_CACHE_SIZE", ge=0, le=1_000_000
     )
-    ack_deadline_ms: Milliseconds = setting(
+    ack_deadline_ms: int = setting(
         50, "Longest wait of an entry for its trace; then the order goes and the gap is counted.", unit="ms",
-        env="TRACE_ACK_DEADLINE_MS", le=10_000, why="records never delay an order",
+        env="TRACE_ACK_DEADLINE_MS", gt=0, le=10_000, why="records never delay an order",
     )  # fmt: skip
     synchronous: Literal["NORMAL", "FULL"] = setting(
         "NORMAL", "Durability of routine traces; a decision that led to an order is always FULL.",
@@ -43,8 +43,9 @@ class RecoverySettings(Section):
     alert_cooldown_ms: OptionalMilliseconds = setting(
         300_000, "Repeats of an alert within this time are not sent.", unit="ms", env="RECOVERY_ALERT_COOLDOWN_MS"
     )
-    max_attempts: Count = setting(
-        3, "Attempts a position episode before a person is told.", unit="attempts", env="MAX_RECOVERY_ATTEMPTS", le=100
+    max_attempts: int = setting(
+        3, "Attempts a position episode before a person is told.", unit="attempts",
+        env="MAX_RECOVERY_ATTEMPTS", ge=1, le=100,
     )
 
 
@@ -60,8 +61,9 @@ class BreakerSettings(Section):
     alert_cooldown_ms: OptionalMilliseconds = setting(
         300_000, "Repeats of an alert within this time are not sent.", unit="ms", env="CB_ALERT_COOLDOWN_MS"
     )
-    max_recovery_attempts: Count = setting(
-        5, "Failed probes in a row before a person is told.", unit="probes", env="CB_MAX_RECOVERY_ATTEMPTS", le=1000
+    max_recovery_attempts: int = setting(
+        5, "Failed probes in a row before a person is told.", unit="probes",
+        env="CB_MAX_RECOVERY_ATTEMPTS", ge=1, le=1000,
     )
     health_interval_ms: Milliseconds = setting(30_000, "Time between health checks.", unit="ms")
 
@@ -74,9 +76,9 @@ class ClientSettings(Section):
     orders_ttl_ms: OptionalMilliseconds = setting(1_000, "Life of cached open orders.", unit="ms")
     book_ttl_ms: OptionalMilliseconds = setting(500, "Life of a cached book.", unit="ms")
     meta_ttl_ms: OptionalMilliseconds = setting(3_600_000, "Life of cached metadata.", unit="ms")
-    connect_timeout_ms: Milliseconds = setting(3_000, "Longest time to connect.", unit="ms", le=120_000)
-    request_timeout_ms: Milliseconds = setting(10_000, "Longest time of one request.", unit="ms", le=120_000)
-    coalesce_window_ms: OptionalMilliseconds = setting(
+    connect_timeout_ms: int = setting(3_000, "Longest time to connect.", unit="ms", gt=0, le=120_000)
+    request_timeout_ms: int = setting(10_000, "Longest time of one request.", unit="ms", gt=0, le=120_000)
+    coalesce_window_ms: int = setting(
         5, "Time in which ungrouped entries, or cancels, are gathered into one action; 0 sends each alone.", unit="ms",
         le=1_000,
     )  # fmt: skip
@@ -104,7 +106,7 @@ class ConsoleSettings(Section):
     """The control port and its page."""
 
     enabled: bool = setting(True, "Whether the control port is served.")
-    host: str = setting("127.0.0.1", "Address it listens on; beyond loopback it wants TLS.", unit="host")
+    host: Host = setting("127.0.0.1", "Address it listens on; beyond loopback it wants TLS.", unit="host")
     port: Port = setting(8420, "Port it listens on.")
     tls_cert_file: Path | None = setting(None, "Certificate chain in PEM.", unit="path")
     tls_key_file: Path | None = setting(None, "Its private key in PEM.", unit="path")
@@ -117,4 +119,4 @@ class AlertSettings(Section):
     """Where incidents go."""
 
     urls: tuple[SecretStr, ...] = setting((), "Apprise addresses (they hold tokens).", unit="URLs", secret=True)
-    timeout_ms: Milliseconds = setting(10_000, "Longest time of one delivery.", unit="ms", le=120_000)
+    timeout_ms: int = setting(10_000, "Longest time of one delivery.", unit="ms", gt=0, le=120_000)

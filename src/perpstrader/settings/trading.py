@@ -13,6 +13,7 @@ from perpstrader.settings.fields import (
     Bps,
     Count,
     Fraction,
+    Host,
     Milliseconds,
     Port,
     Ratio,
@@ -78,7 +79,7 @@ class PaperSettings(Section):
         D("1000"), "Funds of the trader's account at its first start.", unit="USD", env="PAPER_BALANCE",
         why="the size that the default limits are made for",
     )  # fmt: skip
-    host: str = setting("127.0.0.1", "Address that `perpstrader paper` listens on.", unit="host")
+    host: Host = setting("127.0.0.1", "Address that `perpstrader paper` listens on.", unit="host")
     port: Port = setting(3001, "Port that `perpstrader paper` listens on.")
     signature_network: Literal["any", "testnet", "mainnet"] = setting(
         "any", "Network letter that a signature must bear; any: the known account decides.",
@@ -98,7 +99,7 @@ class DataSettings(Section):
     """Where files lie."""
 
     dir: Path | None = setting(
-        None, "Directory of state.db, traces.db and run files; empty: ~/.perpstrader/<network>.", unit="path",
+        None, "Directory of state.db, traces.db and run files; empty: `~/.perpstrader/<network>`.", unit="path",
         env="PERPSTRADER_DATA_DIR",
     )  # fmt: skip
 
@@ -123,11 +124,11 @@ class TraderSettings(Section):
     strategies: tuple[StrategySetting, ...] = setting(
         (
             StrategySetting(use="trend"),
-            StrategySetting(use="mean_reversion"),
-            StrategySetting(use="funding_carry"),
+            StrategySetting(use="reversion"),
+            StrategySetting(use="funding"),
         ),
         "Strategies in order of precedence: a shipped name, `module:Class` or `file.py:Class`.",
-        unit="names, or tables with use, name, symbols, params",
+        unit="names, or tables with use, symbols, intervals, isolated, params",
     )
     bar_ms: Milliseconds | None = setting(
         None, "Length of the bars that close a cycle; empty: the feed's on paper, 5 minutes elsewhere.", unit="ms",
@@ -148,13 +149,13 @@ class ExecutionSettings(Section):
 
     protection_deadline_ms: Milliseconds = setting(
         5_000, "From the first fill to a listed stop, in time the venue could be reached.", unit="ms", stricter="lower",
-        why="S20",
+        why="an unprotected position is the gravest state",
     )  # fmt: skip
-    entry_expiry_ms: Milliseconds = setting(
-        10_000, "Life of an entry order's request.", unit="ms", stricter="lower", le=60_000, why="short UNKNOWN"
+    entry_expiry_ms: int = setting(
+        10_000, "Life of an entry order's request.", unit="ms", stricter="lower", gt=0, le=60_000, why="short UNKNOWN"
     )
-    exit_expiry_ms: Milliseconds = setting(
-        5_000, "Life of an exit order's request.", unit="ms", le=60_000, why="short UNKNOWN"
+    exit_expiry_ms: int = setting(
+        5_000, "Life of an exit order's request.", unit="ms", gt=0, le=60_000, why="short UNKNOWN"
     )
     entry_slip_majors_bps: Bps = setting(
         D("20"), "Worst entry price from the mid, majors.", unit="bps", stricter="lower",
@@ -176,7 +177,7 @@ class ExecutionSettings(Section):
     )  # fmt: skip
     max_crash_exposure_usd: Usd | None = setting(
         None, "Unprotected notional that may still arise if the trader dies now; empty: one order.", unit="USD",
-        stricter="lower", why="S25",
+        stricter="lower", why="a dead trader places no stop",
     )  # fmt: skip
     max_open_orders: int = setting(
         800, "Open orders of the account, foreign ones included, at which entries stop.", unit="orders",
@@ -187,11 +188,13 @@ class ExecutionSettings(Section):
         stricter="higher", ge=100, le=10_000_000, why="a stop and an exit always pass",
     )  # fmt: skip
     reconcile_interval_ms: Milliseconds = setting(
-        30_000, "Time between comparisons with the venue's records.", unit="ms", stricter="lower", why="weight"
-    )
+        30_000, "Time between comparisons with the venue's records.", unit="ms", stricter="lower",
+        why="each costs request weight",
+    )  # fmt: skip
     account_mode_interval_ms: Milliseconds = setting(
-        300_000, "Time between readings of the account's mode.", unit="ms", stricter="lower", why="S39"
-    )
+        300_000, "Time between readings of the account's mode.", unit="ms", stricter="lower",
+        why="the mode says where the equity is",
+    )  # fmt: skip
     state_deadline_ms: Milliseconds = setting(
         100, "Longest wait of an exit for state.db.", unit="ms", why="an exit waits for no bookkeeping"
     )

@@ -23,6 +23,7 @@ _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _LOOKS_SECRET = re.compile(r"[0-9a-fA-F]{24,}|://[^/\s]*@|(?i:token|secret|passw)")
 _SHOWN_CHARACTERS = 60
+_STRATEGIES_ALLOWED = "must be a list of names, or of tables with " + ", ".join(StrategySetting.model_fields)
 
 
 class NotAllowed(Exception):
@@ -117,7 +118,7 @@ def _read_strategies(spec: Spec, raw: object) -> list[dict[str, object]]:
     if isinstance(raw, str):
         return [{"use": part.strip()} for part in raw.split(",") if part.strip()]
     if not isinstance(raw, list | tuple):
-        raise NotAllowed("must be a list of names or of tables with use, name, symbols, params")
+        raise NotAllowed(_STRATEGIES_ALLOWED)
     result: list[dict[str, object]] = []
     for item in raw:
         if isinstance(item, str):
@@ -127,10 +128,10 @@ def _read_strategies(spec: Spec, raw: object) -> list[dict[str, object]]:
         elif isinstance(item, StrategySetting):
             result.append(item.model_dump())
         else:
-            raise NotAllowed("must be a list of names or of tables with use, name, symbols, params")
+            raise NotAllowed(_STRATEGIES_ALLOWED)
         for unknown in sorted(set(result[-1]) - set(StrategySetting.model_fields)):
             near = nearest_name(unknown, StrategySetting.model_fields)
-            hint = f"; did you mean {near}?" if near else "; known are use, name, symbols, params"
+            hint = f"; did you mean {near}?" if near else "; known are " + ", ".join(StrategySetting.model_fields)
             raise NotAllowed(f"has a strategy with the unknown key {unknown!r}{hint}")
     return result
 
