@@ -1,4 +1,4 @@
-"""The matching and margin engine of the exchange in a box: deterministic, integers only, without I/O and without a clock."""
+"""The matching and margin engine of the exchange in a box: deterministic, integers only, without I/O or a clock."""
 
 from perpstrader.paper.engine.assets import EngineAsset, MarginTier, fixed_text, usd_text
 from perpstrader.paper.engine.config import EngineConfig, FeeTier

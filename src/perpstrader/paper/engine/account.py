@@ -28,7 +28,9 @@ class Position(msgspec.Struct, eq=False):
 
 
 class Account:
-    """State of one user. Money moves only through :meth:`trade` and the explicit ``cash`` changes of funding, deposits and liquidation."""
+    """State of one user. Money moves only through :meth:`trade` and the explicit ``cash`` changes of funding, deposits
+    and liquidation.
+    """
 
     def __init__(self, user: str, config: EngineConfig, *, is_liquidator: bool = False) -> None:
         self.user = user
@@ -73,23 +75,31 @@ class Account:
     def margin_used(self) -> int:
         """Initial margin of all positions at mark."""
         return sum(
-            [margin.margin_used(margin.position_value(p.size, p.market.mark_or_zero), self.leverage_of(p.market)) for p in self.positions.values()]
+            [
+                margin.margin_used(margin.position_value(p.size, p.market.mark_or_zero), self.leverage_of(p.market))
+                for p in self.positions.values()
+            ]
         )
 
     def maintenance(self) -> int:
         """Maintenance margin of all positions at mark."""
         return sum(
             [
-                margin.maintenance_margin(margin.position_value(p.size, p.market.mark_or_zero), p.market.asset.margin_tiers)
+                margin.maintenance_margin(
+                    margin.position_value(p.size, p.market.mark_or_zero), p.market.asset.margin_tiers
+                )
                 for p in self.positions.values()
             ]
         )
 
     def reserved(self, extra: Order | None = None) -> int:
-        """Margin held by resting orders that would open something, and by ``extra`` as if it rested; both sides count in full.
+        """Margin held by resting orders that would open something, and by ``extra`` as if it rested; both sides count
+        in full.
 
-        What an order would close is free: per coin and side, the lots beyond the position need their share of the notional over the leverage.
-        Sells are counted at mark where that is above their limit. Triggers and waiting children hold nothing (API sheet 7.8).
+        What an order would close is free: per coin and side, the lots beyond the position need their share of the
+        notional over the leverage.
+        Sells are counted at mark where that is above their limit. Triggers and waiting children hold nothing (API sheet
+        7.8).
         """
         sides: dict[tuple[str, bool], tuple[Market, int, int]] = {}
         if extra is not None:
@@ -114,7 +124,9 @@ class Account:
         sides[key] = (market, lots + order.size, notional + order.size * price)
 
     def can_carry(self, market: Market, signed_lots: int, px: int, fee: int) -> bool:
-        """Whether the account would still cover its initial margin at mark after this trade; what only reduces is always carried."""
+        """Whether the account would still cover its initial margin at mark after this trade; what only reduces is
+        always carried.
+        """
         held = self.size(market.asset.coin)
         after = held + signed_lots
         if abs(after) <= abs(held) and held * after >= 0:
@@ -122,11 +134,17 @@ class Account:
         mark = market.mark_or_zero
         leverage = self.leverage_of(market)
         value = self.value() + signed_lots * (mark - px) - fee
-        used = self.margin_used() - margin.margin_used(abs(held) * mark, leverage) + margin.margin_used(abs(after) * mark, leverage)
+        used = (
+            self.margin_used()
+            - margin.margin_used(abs(held) * mark, leverage)
+            + margin.margin_used(abs(after) * mark, leverage)
+        )
         return value >= used
 
     def trade(self, market: Market, signed_lots: int, px: int, fee: int) -> tuple[int, int]:
-        """Book a trade: returns (position before, gross closed PnL). Cash takes the exact notional, so nothing is lost to rounding."""
+        """Book a trade: returns (position before, gross closed PnL). Cash takes the exact notional, so nothing is lost
+        to rounding.
+        """
         coin = market.asset.coin
         self.cash -= signed_lots * px + fee
         self.fees_paid += fee
@@ -148,6 +166,7 @@ class Account:
         if after == 0:
             del self.positions[coin]
             market.holders.pop(self.user, None)
+            self.liquidation_cooldown.pop(coin, None)
         elif before * after > 0:
             position.entry_notional = position.entry_notional * abs(after) // abs(before)
             position.size = after

@@ -26,9 +26,11 @@ class MarginTier(msgspec.Struct, frozen=True):
 
 
 class EngineAsset(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """One perpetual. A price is counted in 10^-(6 - size_decimals) USD, a size in lots of 10^-size_decimals, their product in micro-USD.
+    """One perpetual. A price is counted in 10^-(6 - size_decimals) USD, a size in lots of 10^-size_decimals, their
+    product in micro-USD.
 
-    ``tiers`` are in rising order from 0; none means one tier at ``max_leverage``. ``impact_notional`` (micro-USD) is what the impact
+    ``tiers`` are in rising order from 0; none means one tier at ``max_leverage``. ``impact_notional`` (micro-USD) is
+    what the impact
     prices of the premium are taken at: 20,000 USD for BTC and ETH, 6,000 for others (API sheet 7.4).
     """
 
@@ -71,7 +73,9 @@ class EngineAsset(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return -(-price // tick) * tick if up else price // tick * tick
 
     def price_from_text(self, text: str) -> int | RejectCode:
-        """The price in units, or ``TICK`` for too many decimals or figures, ``INVALID_PRICE`` for what is no positive number."""
+        """The price in units, or ``TICK`` for too many decimals or figures, ``INVALID_PRICE`` for what is no positive
+        number.
+        """
         value = _scaled(text, self.price_decimals)
         if value is None:
             return RejectCode.INVALID_PRICE
@@ -96,7 +100,9 @@ class EngineAsset(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 def _scaled(text: str, decimals: int) -> int | None:
-    """``text`` times 10^decimals; -1 when it has more decimals than fit; ``None`` when it is no plain non-negative number."""
+    """``text`` times 10^decimals; -1 when it has more decimals than fit; ``None`` when it is no plain non-negative
+    number.
+    """
     match = _NUMBER.fullmatch(text)
     if match is None:
         return None
@@ -107,7 +113,9 @@ def _scaled(text: str, decimals: int) -> int | None:
 
 
 def fixed_text(value: int, decimals: int) -> str:
-    """``value`` x 10^-decimals as the venue writes numbers: no exponent, no trailing zeros, but at least one decimal (``30135.0``)."""
+    """``value`` x 10^-decimals as the venue writes numbers: no exponent, no trailing zeros, but at least one decimal
+    (``30135.0``).
+    """
     sign, digits = ("-", -value) if value < 0 else ("", value)
     if decimals == 0:
         return f"{sign}{digits}.0"

@@ -1,4 +1,6 @@
-"""One coin's market as the engine sees it: the outside book and what was taken from it, the accounts' orders, mark, oracle, funding."""
+"""One coin's market as the engine sees it: the outside book and what was taken from it, the accounts' orders, mark,
+oracle, funding.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def _high_first(order: Order) -> tuple[int, int]:
 
 
 class Market:
-    """The state of one coin. Outside liquidity that an account took stays taken until the feed replaces that side of the book."""
+    """The state of one coin. Outside liquidity that an account took stays taken until the feed replaces that side of
+    the book.
+    """
 
     def __init__(self, asset: EngineAsset) -> None:
         self.asset = asset
@@ -135,14 +139,21 @@ class Market:
         return tuple([BookLevel(price, *sizes[price]) for price in prices])
 
     def impact(self, bids: bool) -> int | None:
-        """The average price, in units, of trading the impact notional against this side; ``None`` if the book is too thin."""
+        """The average price, in units, of trading the impact notional against this side; ``None`` if the book is too
+        thin.
+        """
         notional = self.asset.impact_notional
+        levels, taken = self.feed(bids)
+        if taken or self.resting(bids):
+            shown = [(level.px, level.size) for level in self.depth(bids, len(levels) + len(self.resting(bids)))]
+        else:
+            shown = [(level.price, level.size) for level in levels]
         spent, lots = 0, 0
-        for level in self.depth(bids, len(self.feed(bids)[0]) + len(self.resting(bids))):
-            cost = level.px * level.size
+        for price, size in shown:
+            cost = price * size
             if spent + cost >= notional:
-                rest = -(-(notional - spent) // level.px)
-                return (spent + rest * level.px) // (lots + rest)
+                rest = -(-(notional - spent) // price)
+                return (spent + rest * price) // (lots + rest)
             spent += cost
-            lots += level.size
+            lots += size
         return None

@@ -18,8 +18,10 @@ class FillLiquidation(msgspec.Struct, frozen=True):
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """One side of one trade, as ``userFills`` shows it. ``tid`` is shared by both sides; money in micro-USD.
 
-    ``closed_pnl`` is gross of fees and counted from the truncated entry price (API sheet 7.1); ``fee`` includes ``builder_fee`` and is
-    negative for a rebate. ``action`` numbers the action that caused the fill (the wire's ``hash``); 0 for the venue's own.
+    ``closed_pnl`` is gross of fees and counted from the truncated entry price (API sheet 7.1); ``fee`` includes
+    ``builder_fee`` and is
+    negative for a rebate. ``action`` numbers the action that caused the fill (the wire's ``hash``); 0 for the venue's
+    own.
     """
 
     coin: str
@@ -57,7 +59,9 @@ class FillEvent(msgspec.Struct, frozen=True, tag=True):
 
 
 class TradeEvent(msgspec.Struct, frozen=True, tag=True):
-    """A trade in which an account took part, as the public sees it; ``None`` is the outside market. ``is_buy``: the aggressor's side."""
+    """A trade in which an account took part, as the public sees it; ``None`` is the outside market. ``is_buy``: the
+    aggressor's side.
+    """
 
     coin: str
     px: int
@@ -82,7 +86,8 @@ class FundingEvent(msgspec.Struct, frozen=True, tag=True):
 
 
 class LiquidationEvent(msgspec.Struct, frozen=True, tag=True):
-    """An account fell below its maintenance margin; notional and value as they were then. A negative value is shown as it is.
+    """An account fell below its maintenance margin; notional and value as they were then. A negative value is shown as
+    it is.
 
     ``method`` ``backstop``: the liquidator took all positions and all that was left, a deficit included.
     """

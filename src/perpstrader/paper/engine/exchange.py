@@ -1,4 +1,6 @@
-"""The exchange in a box, seen from outside: orders in, market updates in, events and views out. Pure: no I/O and no clock."""
+"""The exchange in a box, seen from outside: orders in, market updates in, events and views out. Pure: no I/O and no
+clock.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from perpstrader.paper.engine.views import AccountView, AssetAccountView, BookVi
 class Exchange:
     """The same calls with the same arguments give the same events, to the last byte.
 
-    Users are lower-case addresses; a user exists from the first :meth:`fund` on. Times are milliseconds UTC and never go back (an earlier
+    Users are lower-case addresses; a user exists from the first :meth:`fund` on. Times are milliseconds UTC and never
+    go back (an earlier
     one counts as the latest seen). Units: API sheet 7.1 and :class:`EngineAsset`.
     """
 
@@ -50,7 +53,9 @@ class Exchange:
     # --- the market moves ---
 
     def apply(self, update: MarketUpdate) -> None:
-        """Take over the outside market of one coin: resting fills, then triggers, then liquidations; nothing of it while halted."""
+        """Take over the outside market of one coin: resting fills, then triggers, then liquidations; nothing of it
+        while halted.
+        """
         state = self._state
         if update.time_ms > state.now_ms:
             self._advance(update.time_ms)
@@ -105,9 +110,11 @@ class Exchange:
         now_ms: int,
         builder: Builder | None = None,
     ) -> list[PlaceResult]:
-        """Place orders in their sequence: one result an order, or a single ``Rejected`` for all where a grouping is refused as a whole.
+        """Place orders in their sequence: one result an order, or a single ``Rejected`` for all where a grouping is
+        refused as a whole.
 
-        A ``Reject`` in the place of an order (a text that made no integer) is answered in its place, or refuses its group.
+        A ``Reject`` in the place of an order (a text that made no integer) is answered in its place, or refuses its
+        group.
         """
         self._begin(now_ms)
         results = placing.place(self._state, user, orders, grouping, builder)
@@ -128,9 +135,11 @@ class Exchange:
     def modify(
         self, user: str, oid: int | str, order: NewOrder | Reject, now_ms: int, *, always: bool = False
     ) -> PlaceResult:
-        """Cancel an open order (by oid or cloid) and place another in full size under a new oid; ``always`` is the wire's ``a``.
+        """Cancel an open order (by oid or cloid) and place another in full size under a new oid; ``always`` is the
+        wire's ``a``.
 
-        Without ``always`` the new one must be a GTC or ALO that rests. If the new one is refused, the old one is gone all the same.
+        Without ``always`` the new one must be a GTC or ALO that rests. If the new one is refused, the old one is gone
+        all the same.
         """
         self._begin(now_ms)
         result = placing.modify(self._state, user, oid, order, always=always)
@@ -138,12 +147,16 @@ class Exchange:
         return result
 
     def update_leverage(self, user: str, coin: str, leverage: int, is_cross: bool, now_ms: int) -> Answer:
-        """Set the leverage of a coin; refused if the margin would not suffice, and for isolated margin, which is not offered."""
+        """Set the leverage of a coin; refused if the margin would not suffice, and for isolated margin, which is not
+        offered.
+        """
         self._begin(now_ms)
         return ledger.update_leverage(self._state, user, coin, leverage, is_cross=is_cross)
 
     def schedule_cancel(self, user: str, time_ms: int | None, now_ms: int) -> Answer:
-        """Set or clear the dead man's switch of an account (API sheet 2.4): when it fires, all open orders go, stops included."""
+        """Set or clear the dead man's switch of an account (API sheet 2.4): when it fires, all open orders go, stops
+        included.
+        """
         self._begin(now_ms)
         return timers.schedule_cancel(self._state, user, time_ms)
 
@@ -175,7 +188,8 @@ class Exchange:
         return queries.asset_account(self._state, user, coin)
 
     def state_version(self, user: str) -> int:
-        """Grows with each change of the account (orders, fills, cash, leverage), not with marks; 0 for an unknown user."""
+        """Grows with each change of the account (orders, fills, cash, leverage), not with marks; 0 for an unknown user.
+        """
         account = self._state.accounts.get(user)
         return 0 if account is None else account.version
 
@@ -184,7 +198,9 @@ class Exchange:
         return queries.open_orders(self._state, user)
 
     def order_by_oid(self, user: str, oid: int) -> OrderStatus | None:
-        """The record of an order of this user; ``None`` if there is none or it was evicted (2000 newest done orders are kept)."""
+        """The record of an order of this user; ``None`` if there is none or it was evicted (2000 newest done orders are
+        kept).
+        """
         return queries.order_by_oid(self._state, user, oid)
 
     def order_by_cloid(self, user: str, cloid: str) -> OrderStatus | None:
@@ -235,7 +251,7 @@ class Exchange:
     def is_quiet(self) -> bool:
         """Whether no account has a position or a live order, so that only the newest prices matter."""
         state = self._state
-        return state.open_count == 0 and not any([market.holders for market in state.markets.values()])
+        return state.open_count == 0 and not any(market.holders for market in state.markets.values())
 
     def imbalance(self) -> int:
         """Micro-USD that appeared or vanished since the start: always 0 (the conservation law of ``EngineState``)."""

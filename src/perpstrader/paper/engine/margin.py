@@ -1,4 +1,5 @@
-"""Margin arithmetic of a cross account as pure functions on integers: micro-USD, price units, lots (API sheet 7.1 to 7.3).
+"""Margin arithmetic of a cross account as pure functions on integers: micro-USD, price units, lots (API sheet 7.1 to
+7.3).
 
 Every USD amount is truncated toward zero to the micro-USD, as the venue does. Sizes are signed: positive is long.
 """
@@ -25,7 +26,9 @@ def position_value(size: int, mark: int) -> int:
 
 
 def unrealized_pnl(size: int, entry_notional: int, mark: int) -> int:
-    """What closing at ``mark`` would gain, from the exact entry notional (positive) and not from the published entry price."""
+    """What closing at ``mark`` would gain, from the exact entry notional (positive) and not from the published entry
+    price.
+    """
     return size * mark - (entry_notional if size > 0 else -entry_notional)
 
 
@@ -35,7 +38,9 @@ def entry_price(size: int, entry_notional: int) -> int:
 
 
 def closed_pnl(closed: int, entry_px: int, px: int) -> int:
-    """Gross profit of closing ``closed`` signed lots of a position at ``px``, from the truncated entry price as the venue counts it."""
+    """Gross profit of closing ``closed`` signed lots of a position at ``px``, from the truncated entry price as the
+    venue counts it.
+    """
     return closed * (px - entry_px)
 
 
@@ -45,7 +50,9 @@ def margin_used(value: int, leverage: int) -> int:
 
 
 def maintenance_margin(value: int, tiers: Sequence[MarginTier]) -> int:
-    """Half the initial margin at each band's highest leverage, band by band; equal to ``value x mmr - deduction`` of the docs."""
+    """Half the initial margin at each band's highest leverage, band by band; equal to ``value x mmr - deduction`` of
+    the docs.
+    """
     if len(tiers) == 1:
         return value // (2 * tiers[0].max_leverage)
     numerator, denominator = 0, 1
@@ -74,7 +81,9 @@ def account_value(total_raw_usd: int, positions_at_mark: int) -> int:
 
 
 def withdrawable(value: int, total_margin_used: int, total_notional: int, reserved: int) -> int:
-    """What may leave: value less the larger of initial margin and 10 % of notional, less what resting orders hold; never below 0."""
+    """What may leave: value less the larger of initial margin and 10 % of notional, less what resting orders hold;
+    never below 0.
+    """
     return max(value - max(total_margin_used, truncated(total_notional, 10)) - reserved, 0)
 
 
@@ -86,9 +95,11 @@ def return_on_equity(pnl: int, entry_notional: int, leverage: int) -> int:
 def liquidation_price(
     size: int, mark: int, margin_available: int, tiers: Sequence[MarginTier], price_decimals: int = MAX_PRICE_DECIMALS
 ) -> int | None:
-    """The mark, in 1e-10 USD, at which this position alone would bring the account under its maintenance margin; ``None`` if none would.
+    """The mark, in 1e-10 USD, at which this position alone would bring the account under its maintenance margin;
+    ``None`` if none would.
 
-    ``margin_available`` is account value less maintenance margin for cross, and (collateral + unrealized PnL) less own maintenance margin for isolated
+    ``margin_available`` is account value less maintenance margin for cross, and (collateral + unrealized PnL) less own
+    maintenance margin for isolated
     positions. The rate is that of the tier at today's notional, as the venue's published formula has it.
     """
     if size == 0:

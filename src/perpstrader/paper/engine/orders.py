@@ -43,7 +43,9 @@ class Grouping(enum.Enum):
 
 
 class Where(enum.Enum):
-    """Where a live order is: in the book, waiting for mark, waiting for its parent's fill; ``NOWHERE`` when done or on its way."""
+    """Where a live order is: in the book, waiting for mark, waiting for its parent's fill; ``NOWHERE`` when done or on
+    its way.
+    """
 
     RESTING = "resting"
     TRIGGER = "trigger"
@@ -52,7 +54,9 @@ class Where(enum.Enum):
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """Fires when mark reaches ``trigger_px``; a market trigger then executes like an IOC capped at the order's limit price."""
+    """Fires when mark reaches ``trigger_px``; a market trigger then executes like an IOC capped at the order's limit
+    price.
+    """
 
     is_market: bool
     trigger_px: int
@@ -67,7 +71,9 @@ class Builder(msgspec.Struct, frozen=True):
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as a user sends it: price in units of the coin, size in lots (0 with ``positionTpsl``: the whole position)."""
+    """An order as a user sends it: price in units of the coin, size in lots (0 with ``positionTpsl``: the whole
+    position).
+    """
 
     coin: str
     is_buy: bool
@@ -140,7 +146,9 @@ class Order(msgspec.Struct, kw_only=True, eq=False):
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
-    """An order at one instant. ``tif`` is ``None`` for a trigger that has not fired; ``held``: it waits for its parent's whole fill."""
+    """An order at one instant. ``tif`` is ``None`` for a trigger that has not fired; ``held``: it waits for its
+    parent's whole fill.
+    """
 
     coin: str
     is_buy: bool
@@ -162,7 +170,9 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderStatus(msgspec.Struct, frozen=True):
-    """What ``orderStatus`` tells: the order **as it was at its last change of status** (a part fill does not show, API sheet 1.2)."""
+    """What ``orderStatus`` tells: the order **as it was at its last change of status** (a part fill does not show, API
+    sheet 1.2).
+    """
 
     order: OrderView
     status: str
@@ -177,7 +187,9 @@ class Resting(msgspec.Struct, frozen=True):
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """The order filled at once, perhaps in part. ``avg_px`` is ``notional`` (micro-USD) over ``total_size``, rounded to a price unit."""
+    """The order filled at once, perhaps in part. ``avg_px`` is ``notional`` (micro-USD) over ``total_size``, rounded to
+    a price unit.
+    """
 
     oid: int
     cloid: str | None

@@ -1,4 +1,6 @@
-"""Why the engine refuses: the venue's codes, with the numbers that its texts quote. The texts themselves belong to the wire."""
+"""Why the engine refuses: the venue's codes, with the numbers that its texts quote. The texts themselves belong to the
+wire.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ import msgspec
 
 
 class RejectCode(enum.StrEnum):
-    """The documented codes by their names in the venue's docs (API sheet 2.6), and names of ours for the texts seen without a code."""
+    """The documented codes by their names in the venue's docs (API sheet 2.6), and names of ours for the texts seen
+    without a code.
+    """
 
     TICK = "Tick"
     MIN_TRADE_NTL = "MinTradeNtl"
@@ -56,14 +60,19 @@ REJECTED_STATUS: Final[dict[RejectCode, str]] = {
     RejectCode.PERP_MAX_POSITION: "perpMaxPositionRejected",
     RejectCode.TOO_MANY_OPEN_ORDERS: "tooManyOpenOrdersRejected",
 }
-"""The order status of a refusal that gets an oid and is recorded; the other codes are found before an order exists (API sheet 2.6)."""
+"""The order status of a refusal that gets an oid and is recorded; the other codes are found before an order exists (API
+sheet 2.6).
+"""
 
 
 class Reject(msgspec.Struct, frozen=True, kw_only=True):
-    """One refusal. ``asset`` is the index for the text's suffix; prices are in the asset's units, ``limit`` and ``value`` as the code says.
+    """One refusal. ``asset`` is the index for the text's suffix; prices are in the asset's units, ``limit`` and
+    ``value`` as the code says.
 
-    ``BAD_ALO_PX``: ``bid``, ``ask`` (``None`` where a side is empty). ``VALUE_TOO_LARGE``, ``PERP_MARGIN``, ``INSUFFICIENT_WITHDRAWAL``,
-    ``MIN_TRADE_NTL``, ``SCHEDULE_VOLUME``: ``limit`` (allowed or required) and ``value`` (met) in micro-USD. ``TOO_MANY_OPEN_ORDERS``,
+    ``BAD_ALO_PX``: ``bid``, ``ask`` (``None`` where a side is empty). ``VALUE_TOO_LARGE``, ``PERP_MARGIN``,
+    ``INSUFFICIENT_WITHDRAWAL``,
+    ``MIN_TRADE_NTL``, ``SCHEDULE_VOLUME``: ``limit`` (allowed or required) and ``value`` (met) in micro-USD.
+    ``TOO_MANY_OPEN_ORDERS``,
     ``INVALID_LEVERAGE``, ``SCHEDULE_FIRES``: plain counts.
     """
 

@@ -13,9 +13,11 @@ from perpstrader.paper.engine.views import FundingRate
 
 
 class EngineState:
-    """Markets, accounts, events not yet handed out, and who else holds money: the house (fees, funding, backstops' remains) and the outside.
+    """Markets, accounts, events not yet handed out, and who else holds money: the house (fees, funding, backstops'
+    remains) and the outside.
 
-    For any marks: sum of all accounts' values + liquidator's value + outside (cash and positions) + ``house_cash`` = ``deposited``, exactly.
+    For any marks: sum of all accounts' values + liquidator's value + outside (cash and positions) + ``house_cash`` =
+    ``deposited``, exactly.
     """
 
     def __init__(self, assets: Sequence[EngineAsset], config: EngineConfig) -> None:

@@ -8,7 +8,8 @@ import msgspec
 class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     """One open position as ``clearinghouseState`` shows it (API sheet 1.2, 7.1); margin mode is cross.
 
-    ``entry_px`` is truncated to a price unit. ``return_on_equity`` and ``liquidation_px`` (USD; ``None``: no price liquidates) are in 1e-10.
+    ``entry_px`` is truncated to a price unit. ``return_on_equity`` and ``liquidation_px`` (USD; ``None``: no price
+    liquidates) are in 1e-10.
     The funding sums are a cost: positive was paid.
     """
 
@@ -28,7 +29,9 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as ``clearinghouseState`` shows it; ``version`` grows with each change of the account itself (not of marks)."""
+    """An account as ``clearinghouseState`` shows it; ``version`` grows with each change of the account itself (not of
+    marks).
+    """
 
     user: str
     time_ms: int
@@ -43,7 +46,9 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AssetAccountView(msgspec.Struct, frozen=True, kw_only=True):
-    """``activeAssetData``: the leverage set for a coin and what could be traded now, [buy, sell]; sizes in lots, money in micro-USD."""
+    """``activeAssetData``: the leverage set for a coin and what could be traded now, [buy, sell]; sizes in lots, money
+    in micro-USD.
+    """
 
     coin: str
     leverage: int
@@ -53,7 +58,8 @@ class AssetAccountView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketState(msgspec.Struct, frozen=True, kw_only=True):
-    """The prices of a coin. ``mid_twice`` is bid + ask (the middle may lie between units); rates and premium in 1e-12, hourly rate.
+    """The prices of a coin. ``mid_twice`` is bid + ask (the middle may lie between units); rates and premium in 1e-12,
+    hourly rate.
 
     ``open_interest`` counts lots of the accounts here, not of the outside market.
     """

@@ -1,0 +1,82 @@
+"""Triggers fire on mark and on nothing else; each then meets the market at its own level on a path, or at the new one
+after a jump.
+"""
+
+from __future__ import annotations
+
+from perpstrader.paper.engine import lifecycle, liquidation, placing
+from perpstrader.paper.engine.book import Market
+from perpstrader.paper.engine.orders import Order
+from perpstrader.paper.engine.state import EngineState
+
+
+def move_mark(state: EngineState, market: Market, old: int | None, new: int | None, *, continuous: bool) -> None:
+    """Move mark from ``old`` to ``new``, firing what lies between in the order of the path.
+
+    On a continuous path mark stands at each trigger's level when it fires (who is liquidated there is liquidated first)
+    and the outside book is shifted
+    to that level; after a jump every trigger meets the new book.
+    """
+    if new is None:
+        if old is None:
+            return
+        new = old
+    walking = continuous and old is not None
+    if not walking:
+        market.set_mark(new)
+    while (order := _next_due(market, new, rising=old is None or new >= old)) is not None:
+        assert order.trigger is not None
+        level = order.trigger.trigger_px
+        between = walking and old is not None and min(old, new) <= level <= max(old, new)
+        if between and market.mark_or_zero != level:
+            market.set_mark(level)
+            liquidation.check(state, market)
+            continue
+        fire(state, order, offset=level - new if between else 0)
+    market.set_mark(new)
+
+
+def settle(state: EngineState) -> None:
+    """Fire what was armed past mark during this call; it meets the book as it is."""
+    while state.due:
+        market = state.due.pop()
+        mark = market.mark
+        if mark is None or market.halted:
+            continue
+        while (order := _next_due(market, mark, rising=True)) is not None:
+            fire(state, order, offset=0)
+
+
+def _next_due(market: Market, mark: int, *, rising: bool) -> Order | None:
+    above = market.above[0] if market.above and _level(market.above[0]) <= mark else None
+    below = market.below[0] if market.below and _level(market.below[0]) >= mark else None
+    first, second = (above, below) if rising else (below, above)
+    return first or second
+
+
+def _level(order: Order) -> int:
+    assert order.trigger is not None
+    return order.trigger.trigger_px
+
+
+def fire(state: EngineState, order: Order, *, offset: int) -> None:
+    """Turn a trigger into an order: an IOC capped at its limit, or a limit order that rests. What a thin book leaves of
+    an IOC is dropped.
+    """
+    account, market = state.account(order.user), order.market
+    market.remove(order)
+    state.action += 1
+    order.triggered = True
+    order.seq = state.next_seq()
+    lifecycle.announce(state, account, order, "triggered")
+    held = account.size(order.coin)
+    if order.is_position_tpsl:
+        order.size = order.orig_size = abs(held)
+    if order.reduce_only and (held == 0 or order.is_buy == (held > 0)):
+        lifecycle.close(state, account, order, "reduceOnlyCanceled")
+    elif state.post_only and state.config.triggers_die_in_post_only:
+        lifecycle.close(state, account, order, "rejected")
+    elif not order.reduce_only and placing.lacks_margin(state, account, order):
+        lifecycle.close(state, account, order, "marginCanceled")
+    else:
+        placing.execute(state, account, order, offset=offset)
