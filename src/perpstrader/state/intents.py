@@ -159,5 +159,6 @@ def _order(row: Row) -> Order:
     return Order(
         intent=decode(_intents, body, "intent"), attempt=attempt, cloid=cloid,
         status=member(OrderStatus, status, "order status"), sent_ms=sent_ms, expires_ms=expires_ms, oid=oid,
-        filled=number(filled, "filled size"), average_price=number_or_none(average_price, "average price"), detail=detail, updated_ms=updated_ms,
+        filled=number(filled, "filled size"), average_price=number_or_none(average_price, "average price"),
+        detail=detail, updated_ms=updated_ms,
     )  # fmt: skip
