@@ -17,7 +17,7 @@ from perpstrader.domain import ZERO, Order, OrderStatus, Purpose, Side, VenueErr
 from perpstrader.domain.money import MIN_NOTIONAL_USD
 from perpstrader.execution.desk import Desk
 from perpstrader.execution.fills import FillCollector
-from perpstrader.venue.contract import Filled, NotSent, Rejected, Resting, Unknown
+from perpstrader.venue.contract import Filled, NotSent, OrderGroup, Rejected, Resting, Unknown
 from perpstrader.venue.settlement import settle
 
 _UNKNOWN_PAUSE_S: Final = 2.0
@@ -49,10 +49,15 @@ class ExitDesk:
         self._fills = fills
         self._plans: dict[str, asyncio.Task[ExitReport]] = {}
         self._full: dict[str, str] = {}
+        self._handled: dict[str, None] = {}
 
     def in_progress(self, symbol: str) -> bool:
         """True while a plan runs, or while any exit attempt of the symbol may still execute (S03)."""
         return symbol in self._plans or bool(self._desk.orders.live(symbol, Purpose.EXIT))
+
+    def is_busy(self, symbol: str, cloid: str) -> bool:
+        """True while a task of this process sends or settles the attempt."""
+        return symbol in self._plans or cloid in self._handled
 
     async def close(self, symbol: str, reason: str) -> ExitReport:
         """Close the whole position; joins the plan that is already closing it."""
@@ -162,9 +167,15 @@ class ExitDesk:
     async def settle(self, order: Order) -> None:
         """Find out what became of an attempt, with proof, and book its fills."""
         expires = order.expires_ms if order.expires_ms is not None else self._now()
-        settled = await settle(self._desk.client, self._desk.clock, order.cloid, expires_ms=expires, sent_ms=order.sent_ms)
-        await self._fills.poll(order.sent_ms)
-        self._desk.orders.apply_record(order.cloid, settled.record)
+        self._handled[order.cloid] = None
+        try:
+            settled = await settle(self._desk.client, self._desk.clock, order.cloid, expires_ms=expires, sent_ms=order.sent_ms)
+            await self._fills.poll(order.sent_ms)
+            self._desk.orders.apply_record(order.cloid, settled.record)
+            if settled.record.group is OrderGroup.FILLED:
+                await self._fills.expect(order.cloid, order.intent.size)
+        finally:
+            self._handled.pop(order.cloid, None)
 
     async def _worst_price(self, symbol: str, side: Side, attempt: int) -> Decimal | None:
         """The bound of an attempt: a fresh book's best price, else the newest price known, widened with each attempt (S04, S14)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from perpstrader.domain import StateError
@@ -34,6 +35,7 @@ class Journal:
         self._queue: deque[Write] = deque()
         self._wake = asyncio.Event()
         self._draining = asyncio.Lock()
+        self.refused = 0
 
     @property
     def pending(self) -> int:
@@ -64,13 +66,29 @@ class Journal:
         self._wake.set()
 
     async def flush(self) -> None:
-        """Have everything that is queued on disk; raises ``StateError`` at the first write that fails."""
+        """Have everything that is queued on disk, in order.
+
+        Raises ``StateError`` when the store cannot be written. A write that the store refuses although it can be written is put aside in ``refused``
+        and reported, so that one bad row never holds up the books.
+        """
         async with self._draining:
             while self._queue:
-                batch = [self._queue[n] for n in range(min(_BATCH, len(self._queue)))]
-                await self._store.transact(lambda tx, batch=batch: [write(tx) for write in batch])  # type: ignore[misc]  # a default binds the loop's batch
+                batch = tuple(self._queue[n] for n in range(min(_BATCH, len(self._queue))))
+                try:
+                    await self._store.transact(partial(_write_all, batch))
+                except StateError:
+                    batch = batch[:1]
+                    await self._write_one(batch[0])
                 for _ in batch:
                     self._queue.popleft()
+
+    async def _write_one(self, write: Write) -> None:
+        try:
+            await self._store.transact(write)
+        except StateError as error:
+            await self._store.transact(lambda tx: tx.meta.put_int("journal_refused", self.refused + 1))
+            self.refused += 1
+            self._on_failure("journal", error)
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Write whatever is queued, for ever; after a failure again in half a second, with everything still in order."""
@@ -84,3 +102,8 @@ class Journal:
             except StateError as error:
                 self._on_failure("journal", error)
                 await self._clock.sleep(_RETRY_S)
+
+
+def _write_all(batch: tuple[Write, ...], tx: Transaction) -> None:
+    for write in batch:
+        write(tx)

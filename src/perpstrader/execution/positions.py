@@ -142,6 +142,16 @@ class PositionBook:
         flipped = self._open(fill, rest, episode, owner, None)
         return FillEffect(fill=fill, realized_usd=realized, holding=flipped, opened=True, ended=holding)
 
+    def overrule(self, symbol: str, size: Decimal, entry_price: Decimal, *, owner: str, now_ms: int) -> None:
+        """Take the venue's position for the truth where fills cannot explain it; the old episode ends, a new one begins."""
+        self.version += 1
+        self.holdings.pop(symbol, None)
+        if size != 0:
+            self.holdings[symbol] = Holding(
+                symbol=symbol, episode=f"{symbol}-{owner}-{now_ms}", owner=owner, opened_ms=now_ms, size=size, cost_usd=size * entry_price,
+                peak_size=abs(size), unprotected_since_ms=now_ms, updated_ms=now_ms,
+            )  # fmt: skip
+
     def add_funding(self, symbol: str, usd: Decimal) -> None:
         """Book a funding payment to the open episode, if there is one."""
         holding = self.holdings.get(symbol)

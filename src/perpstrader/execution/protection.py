@@ -53,8 +53,7 @@ class Protector:
             return Protection.CONFIRMED
         if self._exempt(symbol):
             return Protection.EXEMPT
-        lock = self._locks.get(symbol)
-        return Protection.PENDING if lock is not None and lock.locked() else Protection.MISSING
+        return Protection.PENDING if self.is_busy(symbol) else Protection.MISSING
 
     def is_settled(self, symbol: str) -> bool:
         """True when there is nothing to do: flat without our stops, or covered by exactly one."""
@@ -63,6 +62,11 @@ class Protector:
         if holding is None:
             return not stops and not self._desk.orders.live(symbol, Purpose.TARGET)
         return self.stop_of(symbol) is not None and len(stops) == 1
+
+    def is_busy(self, symbol: str) -> bool:
+        """True while a pass for the symbol is running."""
+        lock = self._locks.get(symbol)
+        return lock is not None and lock.locked()
 
     async def ensure(self, symbol: str) -> None:
         """Bring the symbol to a protected (or flat and clean) state; a second caller makes the first look again and returns."""

@@ -52,6 +52,13 @@ class IntentsRepository:
             raise StateError(f"intent number {given} does not fit a cloid; start with a new state file")
         return given
 
+    def reserve(self, count: int) -> int:
+        """The first of ``count`` numbers that no committed intent ever had or will have; raises ``StateError`` as ``next_number`` does."""
+        last = int(self._connection.execute("UPDATE intent_counter SET number = number + ? RETURNING number", (count,)).get)
+        if last >= 2**32:
+            raise StateError(f"intent number {last} does not fit a cloid; renew the epoch in a state file of its own")
+        return last - count + 1
+
     def add(self, intent: OrderIntent) -> bool:
         """True when stored; False, and nothing stored, when this (strategy, signal id) has an entry already (S10).
 

@@ -1,0 +1,217 @@
+"""Execution: the one road from a verdict to the venue and back; every other room talks to this object."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from perpstrader.domain import (
+    Approved,
+    CashFlow,
+    Fill,
+    FundingPayment,
+    HaltKind,
+    Order,
+    OrderStatus,
+    Position,
+    Purpose,
+    VenueError,
+)
+from perpstrader.execution.account import AccountWatch, Books
+from perpstrader.execution.bookkeeping import Accountant, RiskEvents, restored_holdings
+from perpstrader.execution.desk import Desk
+from perpstrader.execution.entry import EntryDesk, EntryReport, Gate, plan_from
+from perpstrader.execution.exits import ExitDesk, ExitReport
+from perpstrader.execution.fills import FillCollector, is_ours
+from perpstrader.execution.flatten import FlattenReport, flatten
+from perpstrader.execution.positions import FillEffect, Holding
+from perpstrader.execution.protection import Protector
+from perpstrader.execution.reconcile import Reconciler
+from perpstrader.execution.view import LiquidationPrices, PortfolioView
+from perpstrader.state import StateStore, Transaction
+from perpstrader.venue.contract import LeverageSet, OrderRecord
+
+_RECENT_FILLS: Final = 5_000
+NUMBER_BLOCK: Final = 10_000
+FLOOR_KEY: Final = "floor_ms"
+"""Where the store's own history begins: fills before it belong to nobody here."""
+
+
+class Execution:
+    """Entries, exits, protection, reconciliation and bookkeeping of one account; built once, by ``trader``."""
+
+    def __init__(
+        self, desk: Desk, store: StateStore, books: Books, risk: RiskEvents, *, gate: Gate, release: Callable[[int], None],
+        halt: Callable[[HaltKind, str], Coroutine[Any, Any, object]], liquidation: LiquidationPrices, default_stop_fraction: Decimal,
+    ) -> None:  # fmt: skip
+        self.desk = desk
+        self._store = store
+        self._halt = halt
+        self.accountant = Accountant(desk, books, risk)
+        self.fills = FillCollector(desk, self._on_effect, lambda order: self.entries.plan_of(order))
+        self.exits = ExitDesk(desk, self.fills)
+        self.protector = Protector(desk, self.exits.close, default_stop_fraction, lambda symbol: symbol in self.reconciler.ignored)
+        self.entries = EntryDesk(desk, self.fills, self.protector, gate=gate, release=release)
+        self.account = AccountWatch(desk, self.fills, books, halt, self.read_money)
+        self.view = PortfolioView(desk, self.account, self.protector, liquidation)
+        self.view.exits_in_progress = self.exits.in_progress
+        self.reconciler = Reconciler(
+            desk, self.fills, self.account, self.entries, self.exits, self.protector, self.view,
+            halt=halt, read_money=self.read_money, on_adopted=self.accountant.book_adopted,
+        )  # fmt: skip
+
+    # --- start ---
+
+    async def restore(self) -> None:
+        """Take up where the store left off: positions, seen fills, live orders with their plans."""
+        symbols = list(self.desk.assets)
+        saved = await self._store.read(lambda tx: _restored(tx, symbols))
+        self.desk.positions.restore(saved.holdings, [(fill.symbol, fill.tid, fill.time_ms) for fill in reversed(saved.recent)])
+        self.desk.positions.start_at(saved.floor_ms)
+        self.fills.newest_ms = max([saved.floor_ms, *(fill.time_ms for fill in saved.recent)])
+        self.desk.orders.restore(saved.live)
+        self.accountant.restore(saved.funding, saved.flows)
+        self.accountant.newest_funding_ms = max(self.accountant.newest_funding_ms, saved.floor_ms)
+        self.accountant.newest_flow_ms = max(self.accountant.newest_flow_ms, saved.floor_ms)
+        for order in saved.live:
+            if order.intent.purpose is Purpose.ENTRY:
+                self.entries.restore_plan(order, plan_from(saved.live, order))
+
+    async def start(self) -> None:
+        """Refuse an account whose equity cannot be read, then compare with the venue until nothing is in doubt."""
+        await self.account.check_mode()
+        await self.reconciler.until_done()
+
+    # --- decisions ---
+
+    async def submit(
+        self, approved: Approved, *, digest: str, trace_ack: Callable[[], Awaitable[object]] | None, ack_deadline_ms: int
+    ) -> EntryReport:
+        """Carry out an approved entry; see ``EntryDesk.submit``."""
+        return await self.entries.submit(approved, digest=digest, trace_ack=trace_ack, ack_deadline_ms=ack_deadline_ms)
+
+    async def close(self, symbol: str, reason: str) -> ExitReport:
+        """Close the symbol's whole position; see ``ExitDesk.close``."""
+        return await self.exits.close(symbol, reason)
+
+    async def reduce(self, symbol: str, size: Decimal, reason: str) -> ExitReport:
+        """Make the symbol's position smaller by ``size``."""
+        return await self.exits.reduce(symbol, size, reason)
+
+    async def flatten(self, reason: str, *, symbols: Sequence[str] | None = None) -> FlattenReport:
+        """Cancel entries, close everything, verify, and say what happened to each position (S05); halting is the caller's first step."""
+        return await flatten(self.desk, self.entries, self.exits, self.account, reason, symbols)
+
+    def position(self, symbol: str) -> Position | None:
+        """The open position of a symbol."""
+        return self.view.position(symbol)
+
+    async def confirm_leverage(self, symbol: str, leverage: int) -> bool:
+        """Set the leverage at the venue and read it back; True when it is what was asked for, in cross mode (S34)."""
+        if self.view.leverage.get(symbol) == leverage:
+            return True
+        try:
+            if await self.desk.client.leverage(symbol) != (leverage, True):
+                ack = await self.desk.client.set_leverage(symbol, leverage)
+                if not isinstance(ack, LeverageSet):
+                    self.desk.say("leverage-refused", symbol, getattr(ack, "text", "no answer"), grave=True)
+                    return False
+                if await self.desk.client.leverage(symbol) != (leverage, True):
+                    return False
+        except VenueError as error:
+            self.desk.say("leverage-unconfirmed", symbol, str(error))
+            return False
+        self.view.leverage[symbol] = leverage
+        return True
+
+    # --- what the venue tells ---
+
+    def on_fills(self, fills: Sequence[Fill]) -> None:
+        """Fills from the stream."""
+        self.fills.take(fills)
+
+    def on_funding(self, payments: Sequence[FundingPayment]) -> None:
+        """Funding from the stream."""
+        self.accountant.book_funding(payments)
+
+    def on_cash_flows(self, flows: Sequence[CashFlow]) -> None:
+        """Deposits, withdrawals and transfers from the stream."""
+        self.accountant.book_flows(flows)
+
+    def on_order_record(self, cloid: str, record: OrderRecord) -> None:
+        """A change of one of our orders from the stream; protection looks again where a stop went away."""
+        before = self.desk.orders.get(cloid)
+        if before is None:
+            return
+        after = self.desk.orders.apply_record(cloid, record)
+        if after is None or before.intent.purpose not in (Purpose.STOP, Purpose.TARGET) or before.status == after.status:
+            return
+        if after.status in (OrderStatus.TRIGGERED, OrderStatus.CANCELED, OrderStatus.REJECTED, OrderStatus.PARTIAL):
+            stop = self.protector.stop_of(after.intent.symbol)
+            if stop is not None and stop.cloid == cloid:
+                self.protector.lost(after.intent.symbol)
+            self._look_again(after.intent.symbol)
+
+    async def read_money(self) -> None:
+        """Read fills, funding and cash flows that a stream may have missed, and book them; raises ``VenueError``."""
+        client = self.desk.client
+        self.accountant.book_funding(await client.funding(max(0, self.accountant.newest_funding_ms)))
+        self.accountant.book_flows(await client.cash_flows(max(0, self.accountant.newest_flow_ms)))
+
+    async def watch_protection(self) -> None:
+        """One look at every symbol with a position or an order of ours; what is not as it should be is taken up."""
+        symbols = dict.fromkeys([*self.desk.positions.holdings, *(o.intent.symbol for o in self.desk.orders.live())])
+        for symbol in symbols:
+            if not self.protector.is_settled(symbol):
+                self._look_again(symbol)
+
+    # --- inside ---
+
+    def _on_effect(self, effect: FillEffect, order: Order | None) -> None:
+        """A fill in memory: first protection, then the notes and the books."""
+        symbol = effect.fill.symbol
+        live = self.desk.positions.holdings.get(symbol)
+        if live is not None and not self.protector.is_settled(symbol):
+            self.protector.lost(symbol)
+        self._look_again(symbol)
+        self.accountant.book_fill(effect, order)
+        self._tell(effect, order)
+
+    def _look_again(self, symbol: str) -> None:
+        self.desk.pool.spawn(f"protect-{symbol}", self.protector.ensure(symbol))
+
+    def _tell(self, effect: FillEffect, order: Order | None) -> None:
+        fill = effect.fill
+        holding: Holding = effect.ended if effect.ended is not None else effect.holding
+        side, purpose = "bought" if fill.buy else "sold", order.intent.purpose.value if order is not None else "foreign"
+        text = f"{side} {fill.size} at {fill.price} ({purpose})"
+        self.desk.say("fill", fill.symbol, text, episode=holding.episode, strategy=holding.owner)
+        if effect.ended is not None:
+            text = f"flat; net {effect.ended.net_usd:.6f} USD"
+            self.desk.say("episode-ended", fill.symbol, text, episode=effect.ended.episode, strategy=effect.ended.owner)
+        if fill.liquidation:
+            self.desk.say("liquidation", fill.symbol, text, episode=holding.episode, grave=True)
+            self.desk.pool.spawn("halt-liquidation", self._halt(HaltKind.LIQUIDATION, f"{fill.symbol} was liquidated: {text}"))
+        elif order is None and not is_ours(fill, self.desk.epoch):
+            self.view.frozen.setdefault(fill.symbol, f"fill {fill.tid} there is not ours")
+            self.desk.say("foreign-fill", fill.symbol, text, grave=True)
+
+
+class _Restored(msgspec.Struct, frozen=True):
+    holdings: list[Holding]
+    recent: list[Fill]
+    live: tuple[Order, ...]
+    funding: tuple[FundingPayment, ...]
+    flows: tuple[CashFlow, ...]
+    floor_ms: int
+
+
+def _restored(tx: Transaction, symbols: list[str]) -> _Restored:
+    floor = tx.meta.get_int(FLOOR_KEY) or 0
+    recent = [booked.fill for booked in tx.ledger.recent_fills(_RECENT_FILLS)]
+    return _Restored(
+        restored_holdings(tx, symbols), recent, tx.intents.live_orders(), tx.ledger.funding_since(floor), tx.ledger.cash_flows_since(floor), floor
+    )
