@@ -33,7 +33,8 @@ def test_S72_no_user_signed_action_passes_the_signer(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["vaultTransfer", "subAccountTransfer", "subAccountSpotTransfer", "createSubAccount", "agentSendAsset", "dummy"]
+    "kind",
+    ["vaultTransfer", "subAccountTransfer", "subAccountSpotTransfer", "createSubAccount", "agentSendAsset", "dummy"],
 )
 def test_S72_no_transfer_passes_the_signer(kind: str) -> None:
     with pytest.raises(SigningRefusedError, match=kind):
@@ -57,7 +58,12 @@ def test_S72_the_key_is_in_no_text_pickle_or_copy() -> None:
 
 @pytest.mark.parametrize(
     ("text", "detail"),
-    [("0x" + SECRET[:-1], "65 characters"), (SECRET + "5a5", "67 characters"), ("z" * 64, "other characters"), ("", "0 characters")],
+    [
+        ("0x" + SECRET[:-1], "65 characters"),
+        (SECRET + "5a5", "67 characters"),
+        ("z" * 64, "other characters"),
+        ("", "0 characters"),
+    ],
 )
 def test_S72_a_wrong_key_is_told_without_being_shown(text: str, detail: str) -> None:
     with pytest.raises(KeyFormatError, match=f"a private key is 0x and 64 hex digits; got {detail}") as caught:
@@ -98,8 +104,11 @@ def test_unpadded_signatures_recover_alike() -> None:
 
 @pytest.mark.parametrize(
     ("r", "s", "v"),
-    [("0x0", "0x1", 27), ("0x1", "0x0", 27), ("xyz", "0x1", 27), ("0x1", "0x1", 30), ("0x" + "ff" * 32, "0x1", 27), ("0x5", "0x1", 28)],
-)
+    [
+        ("0x0", "0x1", 27), ("0x1", "0x0", 27), ("xyz", "0x1", 27), ("0x1", "0x1", 30), ("0x5", "0x1", 28),
+        ("0x" + "ff" * 32, "0x1", 27),
+    ],
+)  # fmt: skip
 def test_what_is_no_signature_is_one_clear_error(r: str, s: str, v: int) -> None:
     with pytest.raises(WireError, match="unable to recover a signer"):
         signing.recover_address(bytes(32), r, s, v)

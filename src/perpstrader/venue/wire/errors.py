@@ -179,7 +179,7 @@ TABLE: Final = (
         _C.TOO_MANY_OPEN_ORDERS, "Too many open orders. Max is {maximum}.", _P, "tooManyOpenOrdersRejected"
     ),
     ErrorRow(_C.DUPLICATE_CLOID, "Order with this client order id is already open.", _P),
-    ErrorRow(_C.UNKNOWN_ASSET, "Asset {asset} does not exist or is not traded.", _P),
+    ErrorRow(_C.UNKNOWN_ASSET, "Asset does not exist or is not traded.", _P),
     ErrorRow(_C.EMPTY_BATCH, "Action has no orders.", _P),
     ErrorRow(_C.TWAP_REDUCE_ONLY, "Reduce-only TWAP order would increase position.", ErrorClass.FLAT_EVIDENCE),
     ErrorRow(_C.TWAP_DURATION, "Invalid TWAP duration: {minutes} min(s)", _P),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Num: TypeAlias = str
 """A decimal number as wire text."""
@@ -83,6 +84,7 @@ class L2Book(msgspec.Struct, frozen=True):
     coin: str
     levels: tuple[list[L2Level], list[L2Level]]
     time: int = 0
+    spread: Num | UnsetType = UNSET
 
 
 class CandleWire(
@@ -125,8 +127,8 @@ class FundingRate(msgspec.Struct, frozen=True, rename="camel"):
 
     coin: str
     funding_rate: Num
-    premium: Num
     time: int
+    premium: Num | None = None
 
 
 class PredictedFunding(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

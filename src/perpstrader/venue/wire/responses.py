@@ -73,7 +73,7 @@ class _Data(msgspec.Struct, frozen=True):
 
 class _Body(msgspec.Struct, frozen=True):
     type: str
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class ExchangeAnswer(msgspec.Struct, frozen=True):
@@ -119,7 +119,7 @@ def decode_answer(body: bytes | str | msgspec.Raw) -> ExchangeAnswer:
 
 
 def _statuses(response: _Body) -> tuple[StatusWire | str, ...] | None:
-    if response.data is None or response.type not in _HAS_STATUSES:
+    if response.type not in _HAS_STATUSES or bytes(response.data) == b"null":
         return None
     data = _DATA.decode(response.data)
     statuses = data.statuses if data.status is None else [data.status]
