@@ -29,7 +29,7 @@ class ReversionParams(StrategyParams, frozen=True, kw_only=True):
     oversold: Annotated[float, Meta(ge=1, lt=50)] = 30.0
     atr: Annotated[int, Meta(ge=2, le=500)] = 14
     stop_atr: Annotated[float, Meta(ge=0.5, le=20)] = 2.0
-    min_stop_fraction: Annotated[float, Meta(ge=0.001, le=0.2)] = 0.005
+    min_stop_fraction: Annotated[float, Meta(ge=0.001, le=0.2)] = 0.006
     min_target_fraction: Annotated[float, Meta(ge=0, le=0.2)] = 0.002
 
 
