@@ -46,17 +46,17 @@ class IntentsRepository:
         self._connection = connection
 
     def next_number(self) -> int:
-        """A number, from 1, that no committed intent ever had; ``StateError`` when a cloid's 32 bits are used up."""
-        given = int(self._connection.execute("UPDATE intent_counter SET number = number + 1 RETURNING number").get)
-        if given >= 2**32:
-            raise StateError(f"intent number {given} does not fit a cloid; start with a new state file")
-        return given
+        """A number, from 1, that was never given before; ``StateError`` when a cloid's 32 bits are used up."""
+        return self.reserve_numbers(1)
 
-    def reserve(self, count: int) -> int:
-        """The first of ``count`` numbers that no committed intent ever had or will have; raises ``StateError`` as ``next_number`` does."""
-        last = int(self._connection.execute("UPDATE intent_counter SET number = number + ? RETURNING number", (count,)).get)
+    def reserve_numbers(self, count: int) -> int:
+        """The first of ``count`` (at least 1) numbers in a row that are never given again: naming can outrun the disk."""
+        if count < 1:
+            raise ValueError(f"{count} numbers cannot be reserved; ask for at least 1")
+        sql = "UPDATE intent_counter SET number = number + ? RETURNING number"
+        last = int(self._connection.execute(sql, (count,)).get)
         if last >= 2**32:
-            raise StateError(f"intent number {last} does not fit a cloid; renew the epoch in a state file of its own")
+            raise StateError(f"intent numbers up to {last} do not fit a cloid; start with a new state file")
         return last - count + 1
 
     def add(self, intent: OrderIntent) -> bool:

@@ -75,11 +75,20 @@ def test_S12_numbers_grow_and_are_not_given_again_after_pruning() -> None:
     in_memory(work)
 
 
+def test_S12_a_reserved_block_overlaps_no_other_number() -> None:
+    def work(tx: Transaction) -> None:
+        assert [tx.intents.next_number(), tx.intents.reserve_numbers(100), tx.intents.next_number()] == [1, 2, 102]
+        with pytest.raises(ValueError, match="at least 1"):
+            tx.intents.reserve_numbers(0)
+
+    in_memory(work)
+
+
 def test_S12_the_last_number_that_fits_a_cloid_is_the_last_one_given() -> None:
     def work(tx: Transaction) -> None:
         tx.intents._connection.execute("UPDATE intent_counter SET number = ?", (2**32 - 2,))
         assert tx.intents.next_number() == 2**32 - 1
-        with pytest.raises(StateError, match="does not fit a cloid"):
+        with pytest.raises(StateError, match="do not fit a cloid"):
             tx.intents.next_number()
 
     in_memory(work)
