@@ -50,7 +50,7 @@ class IntentsRepository:
         return self.reserve_numbers(1)
 
     def reserve_numbers(self, count: int) -> int:
-        """The first of ``count`` (at least 1) numbers in a row that are never given again: naming can outrun the disk."""
+        """The first of ``count`` (at least 1) numbers in a row that are never given again: naming outruns the disk."""
         if count < 1:
             raise ValueError(f"{count} numbers cannot be reserved; ask for at least 1")
         sql = "UPDATE intent_counter SET number = number + ? RETURNING number"
