@@ -46,6 +46,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     fee_tiers: tuple[FeeTier, ...] = FEE_TIERS
+    fee_discount: int = 0
+    """Share of every fee that is not charged, in 1e-6 (the venue gives 4 % to the referred)."""
     default_leverage: int = 20
     min_notional: int = 10 * MICRO
     max_market_notional: tuple[tuple[int, int], ...] = (

@@ -112,9 +112,14 @@ def liquidation_price(
     return above * int(10 ** (TENTH_PLACES - price_decimals)) // below if above > 0 else None
 
 
-def fee(notional: int, rate_nano: int) -> int:
-    """``notional`` x ``rate_nano`` x 1e-9, truncated; a rebate is negative."""
-    return truncated(notional * rate_nano, 1_000_000_000)
+def fee(notional: int, rate_nano: int, discount: int = 0) -> int:
+    """``notional`` x ``rate_nano`` x 1e-9, truncated; a rebate is negative.
+
+    A ``discount`` (in 1e-6; 4 % for the referred) is taken off the truncated fee and what is left is truncated again: so
+    do 4,700 recorded fills say.
+    """
+    full = truncated(notional * rate_nano, 1_000_000_000)
+    return truncated(full * (1_000_000 - discount), 1_000_000) if discount else full
 
 
 def builder_fee(notional: int, tenths_of_bp: int) -> int:

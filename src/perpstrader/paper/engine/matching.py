@@ -66,7 +66,7 @@ def _shifted(market: Market, level: Level, offset: int, up: bool) -> int:
 
 
 def _carries(state: EngineState, owner: Account, maker: Order, quantity: int) -> bool:
-    fee = margin.fee(maker.limit_px * quantity, owner.fee_tier(state.now_ms).maker)
+    fee = margin.fee(maker.limit_px * quantity, owner.fee_tier(state.now_ms).maker, state.config.fee_discount)
     return owner.can_carry(maker.market, quantity if maker.is_buy else -quantity, maker.limit_px, fee)
 
 
@@ -178,7 +178,7 @@ def _book(
     notional = px * quantity
     tier = account.fee_tier(state.now_ms)
     extra = 0 if order.builder is None else margin.builder_fee(notional, order.builder.fee)
-    fee = margin.fee(notional, tier.taker if crossed else tier.maker) + extra
+    fee = margin.fee(notional, tier.taker if crossed else tier.maker, state.config.fee_discount) + extra
     before, pnl = account.trade(market, quantity if order.is_buy else -quantity, px, fee)
     state.house_cash += fee
     account.add_volume(notional, state.now_ms)
