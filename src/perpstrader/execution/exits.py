@@ -19,6 +19,7 @@ from perpstrader.execution.desk import Desk
 from perpstrader.execution.fills import FillCollector
 from perpstrader.venue.contract import Filled, NotSent, OrderGroup, Rejected, Resting, Unknown
 from perpstrader.venue.settlement import settle
+from perpstrader.venue.wire.errors import ErrorCode
 
 _UNKNOWN_PAUSE_S: Final = 2.0
 _RETRY_PAUSE_S: Final = 0.5
@@ -145,7 +146,7 @@ class ExitDesk:
             return self._desk.orders.finish_partial(order.cloid, ack.size, "the rest found no price within the bound", self._now())
         if isinstance(ack, Rejected):
             self._desk.orders.update(order.cloid, status=OrderStatus.REJECTED, detail=ack.text, updated_ms=self._now())
-            if ack.code == "REDUCE_ONLY":
+            if ack.code == ErrorCode.REDUCE_ONLY:
                 await self._fills.poll(order.sent_ms)
         elif isinstance(ack, NotSent):
             self._desk.orders.update(order.cloid, status=OrderStatus.ABANDONED, detail=ack.text)

@@ -17,6 +17,7 @@ from perpstrader.execution.desk import Desk
 from perpstrader.execution.positions import Holding, Plan
 from perpstrader.venue.contract import AlreadyGone, Canceled, Filled, NotSent, OrderGroup, OrderRecord, Rejected, Resting, Unknown
 from perpstrader.venue.settlement import look_up
+from perpstrader.venue.wire.errors import ErrorCode
 
 _CONFIRM_PAUSES_S: Final = (0.0, 0.1, 0.2, 0.4, 0.8)
 _RETRY_PAUSE_S: Final = 0.5
@@ -148,7 +149,7 @@ class Protector:
         if isinstance(ack, Rejected):
             self._desk.orders.update(order.cloid, status=OrderStatus.REJECTED, detail=ack.text)
             self._desk.say("stop-rejected", holding.symbol, ack.text, episode=holding.episode)
-            if ack.code in ("BAD_TRIGGER_PX", "ORACLE", "REDUCE_ONLY"):
+            if ack.code in (ErrorCode.BAD_TRIGGER_PX, ErrorCode.ORACLE, ErrorCode.REDUCE_ONLY):
                 await self._close(holding.symbol, f"no stop can rest: {ack.text}")
         elif isinstance(ack, Filled):
             self._desk.orders.update(order.cloid, oid=ack.oid)

@@ -1,0 +1,277 @@
+"""The Hyperliquid client over HTTP: each call one request, each signed action sent once, each answer typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+from perpstrader.domain import AssetSpec, Candle, CashFlow, Fill, FundingPayment, VenueError
+from perpstrader.runtime import Clock, Transport, TransportError
+from perpstrader.venue import contract as c
+from perpstrader.venue import convert
+from perpstrader.venue.encoding import ActionEncoder
+from perpstrader.venue.nonces import NonceSource
+from perpstrader.venue.skew import VenueClock
+from perpstrader.venue.wire import WireError, actions, exchange, info, limits, responses
+from perpstrader.venue.wire.errors import ErrorCode
+from perpstrader.venue.wire.numbers import parse_decimal
+
+T = TypeVar("T")
+_HTTP_OK: Final = 200
+_HTTP_UNPROCESSABLE: Final = 422
+
+
+class HyperliquidClient:
+    """Implements ``venue.contract.HyperliquidClient`` on one transport; reads are not cached and not repeated.
+
+    ``account`` is the master, sub-account or vault address that is read; ``vault_address`` the one that actions name when they trade for another.
+    """
+
+    def __init__(
+        self, transport: Transport, clock: Clock, encoder: ActionEncoder, nonces: NonceSource, *, account: str,
+        vault_address: str | None = None, timeout_s: float = 10.0, venue_clock: VenueClock | None = None,
+    ) -> None:  # fmt: skip
+        self._transport = transport
+        self._clock = clock
+        self._encoder = encoder
+        self._nonces = nonces
+        self._account = account.lower()
+        self._vault = vault_address.lower() if vault_address else None
+        self._timeout_s = timeout_s
+        self._assets: dict[str, AssetSpec] = {}
+        self.venue_clock = venue_clock or VenueClock(clock)
+
+    @property
+    def account_address(self) -> str:
+        """The account that is read and traded for."""
+        return self._account
+
+    # --- reads ---
+
+    async def metadata(self) -> Mapping[str, AssetSpec]:
+        """See the contract; the indices used by actions are those of the newest answer."""
+        self._assets = convert.assets(await self._read(info.META, info.InfoRequest(type="meta")))
+        return dict(self._assets)
+
+    async def contexts(self) -> Mapping[str, c.AssetContext]:
+        """See the contract."""
+        meta, contexts = await self._read(info.META_AND_ASSET_CTXS, info.InfoRequest(type="metaAndAssetCtxs"))
+        pairs = zip(meta.universe, contexts, strict=True)
+        return {asset.name: convert.context(asset.name, ctx) for asset, ctx in pairs if not asset.is_delisted}
+
+    async def mids(self) -> Mapping[str, Decimal]:
+        """See the contract."""
+        answer = await self._read(info.ALL_MIDS, info.InfoRequest(type="allMids"))
+        return {coin: parse_decimal(price) for coin, price in answer.items()}
+
+    async def book(self, symbol: str) -> c.Book:
+        """See the contract."""
+        sent = self._clock.now_ms()
+        answer = await self._read(info.L2_BOOK, info.InfoRequest(type="l2Book", coin=symbol))
+        if answer is None:
+            raise VenueError(f"the venue has no book for {symbol}")
+        self.venue_clock.observe(answer.time, sent, self._clock.now_ms()) if answer.time > sent else None
+        return convert.book(answer)
+
+    async def candles(self, symbol: str, interval: str, start_ms: int, end_ms: int) -> Sequence[Candle]:
+        """See the contract; the bar that is still open is left out."""
+        request = info.CandleRequest(coin=symbol, interval=interval, start_time=start_ms, end_time=end_ms)
+        answer = await self._read(info.CANDLE_SNAPSHOT, info.InfoRequest(type="candleSnapshot", req=request))
+        now = self.venue_clock.now_ms()
+        return [convert.candle(wire) for wire in answer if wire.close_ms < now]
+
+    async def account(self) -> c.AccountState:
+        """See the contract."""
+        return convert.account_state(await self._read(info.CLEARINGHOUSE_STATE, self._mine("clearinghouseState")))
+
+    async def mode(self) -> c.AccountMode:
+        """See the contract; a word that is not known is ``UNKNOWN``, which no trader starts on."""
+        word = await self._read(info.USER_ABSTRACTION, self._mine("userAbstraction"))
+        return c.AccountMode(word) if word in set(c.AccountMode) else c.AccountMode.UNKNOWN
+
+    async def role(self, address: str) -> tuple[str, str | None]:
+        """See the contract."""
+        answer = await self._read(info.USER_ROLE, info.InfoRequest(type="userRole", user=address.lower()))
+        master = (answer.data.user or answer.data.master) if answer.data is not None else None
+        return answer.role, master.lower() if master else None
+
+    async def open_orders(self) -> Sequence[c.OpenOrder]:
+        """See the contract."""
+        return convert.open_orders(await self._read(info.FRONTEND_OPEN_ORDERS, self._mine("frontendOpenOrders")))
+
+    async def order(self, cloid: str) -> c.OrderRecord:
+        """See the contract."""
+        request = info.InfoRequest(type="orderStatus", user=self._account, oid=cloid)
+        return convert.order_record(await self._read(info.ORDER_STATUS, request))
+
+    async def fills(self, since_ms: int) -> Sequence[Fill]:
+        """See the contract; pages overlap by one instant and are joined by trade id."""
+        found: dict[tuple[str, int], Fill] = {}
+        start = since_ms
+        while True:
+            request = info.InfoRequest(type="userFillsByTime", user=self._account, start_time=start)
+            page = [convert.fill(wire) for wire in await self._read(info.USER_FILLS_BY_TIME, request)]
+            before = len(found)
+            found.update({(fill.symbol, fill.tid): fill for fill in page})
+            if len(page) < limits.HISTORY_ROWS or len(found) == before:
+                return sorted(found.values(), key=lambda fill: (fill.time_ms, fill.tid))
+            start = max(fill.time_ms for fill in page)
+
+    async def funding(self, since_ms: int) -> Sequence[FundingPayment]:
+        """See the contract."""
+        found: dict[tuple[str, int], FundingPayment] = {}
+        start = since_ms
+        while True:
+            request = info.InfoRequest(type="userFunding", user=self._account, start_time=start)
+            page = [convert.funding(row.time, row.delta) for row in await self._read(info.USER_FUNDING, request)]
+            before = len(found)
+            found.update({(row.symbol, row.time_ms): row for row in page})
+            if len(page) < limits.RANGE_ROWS or len(found) == before:
+                return sorted(found.values(), key=lambda row: (row.time_ms, row.symbol))
+            start = max(row.time_ms for row in page)
+
+    async def cash_flows(self, since_ms: int) -> Sequence[CashFlow]:
+        """See the contract."""
+        request = info.InfoRequest(type="userNonFundingLedgerUpdates", user=self._account, start_time=since_ms)
+        rows = (convert.cash_flow(row, self._account) for row in await self._read(info.USER_LEDGER, request))
+        return sorted((row for row in rows if row is not None), key=lambda row: (row.time_ms, row.key))
+
+    async def leverage(self, symbol: str) -> tuple[int, bool]:
+        """See the contract."""
+        request = info.InfoRequest(type="activeAssetData", user=self._account, coin=symbol)
+        leverage = (await self._read(info.ACTIVE_ASSET_DATA, request)).leverage
+        return leverage.value, leverage.type == "cross"
+
+    async def rate_limit(self) -> c.RateLimit:
+        """See the contract."""
+        answer = await self._read(info.USER_RATE_LIMIT, self._mine("userRateLimit"))
+        return c.RateLimit(used=answer.n_requests_used, cap=answer.n_requests_cap, surplus=answer.n_requests_surplus)
+
+    async def venue_time_ms(self) -> int:
+        """See the contract; each answer also corrects the estimate of the venue's clock."""
+        sent = self._clock.now_ms()
+        answer = await self._read(info.EXCHANGE_STATUS, info.InfoRequest(type="exchangeStatus"))
+        self.venue_clock.observe(answer.time, sent, self._clock.now_ms())
+        return answer.time
+
+    # --- writes ---
+
+    async def place(
+        self, orders: Sequence[c.OrderRequest], *, grouping: c.Grouping = c.Grouping.NONE, expires_ms: int | None = None
+    ) -> Sequence[c.OrderAck]:
+        """See the contract."""
+        wires = [self._encoder.order(self._index(order.symbol), order) for order in orders]
+        answer = await self._act(self._encoder.orders(wires, grouping), expires_ms)
+        if isinstance(answer, c.NotSent | c.Unknown | c.Rejected):
+            return [answer] * len(orders)
+        try:
+            return [_order_ack(outcome) for outcome in responses.order_outcomes(answer, len(orders))]
+        except WireError as error:
+            return [c.Unknown(str(error))] * len(orders)
+
+    async def cancel(self, symbol_and_cloids: Sequence[tuple[str, str]]) -> Sequence[c.CancelAck]:
+        """See the contract."""
+        cancels = [actions.CancelByCloidWire(self._index(symbol), cloid) for symbol, cloid in symbol_and_cloids]
+        return await self._cancel(actions.CancelByCloid(cancels), len(cancels))
+
+    async def cancel_oids(self, symbol_and_oids: Sequence[tuple[str, int]]) -> Sequence[c.CancelAck]:
+        """See the contract."""
+        cancels = [actions.CancelWire(self._index(symbol), oid) for symbol, oid in symbol_and_oids]
+        return await self._cancel(actions.Cancel(cancels), len(cancels))
+
+    async def modify(self, cloid: str, order: c.OrderRequest, *, expires_ms: int | None = None) -> c.OrderAck:
+        """See the contract."""
+        wire = self._encoder.order(self._index(order.symbol), order)
+        action = actions.BatchModify([actions.ModifyWire(cloid, wire)])
+        answer = await self._act(action, expires_ms)
+        if isinstance(answer, c.NotSent | c.Unknown | c.Rejected):
+            return answer
+        try:
+            return _order_ack(responses.order_outcomes(answer, 1)[0])
+        except WireError as error:
+            return c.Unknown(str(error))
+
+    async def set_leverage(self, symbol: str, leverage: int, *, cross: bool = True) -> c.LeverageAck:
+        """See the contract."""
+        answer = await self._act(actions.UpdateLeverage(self._index(symbol), cross, leverage), None)
+        if isinstance(answer, c.NotSent | c.Unknown | c.Rejected):
+            return answer
+        refused = responses.done_or_refused(answer)
+        return c.LeverageSet(leverage) if refused is None else c.Rejected(refused.code, refused.text)
+
+    async def close(self) -> None:
+        """See the contract."""
+        await self._transport.close()
+
+    # --- inside ---
+
+    def _mine(self, kind: str) -> info.InfoRequest:
+        return info.InfoRequest(type=kind, user=self._account)
+
+    def _index(self, symbol: str) -> int:
+        """The asset id; raises where metadata does not have the symbol, so that no index is ever guessed (S13)."""
+        asset = self._assets.get(symbol)
+        if asset is None:
+            raise VenueError(f"{symbol} is not in the venue's metadata; read it before sending anything for {symbol}")
+        return asset.index
+
+    async def _read(self, call: info.InfoCall[T], request: info.InfoRequest) -> T:
+        try:
+            answer = await self._transport.post("/info", info.encode(request), timeout_s=self._timeout_s)
+        except TransportError as error:
+            raise VenueError(f"{call.kind}: {error}") from error
+        if answer.status != _HTTP_OK:
+            raise VenueError(f"{call.kind}: the venue answered {answer.status} ({_begin(answer.body)}); asked again later")
+        try:
+            return call.decode(answer.body)
+        except WireError as error:
+            raise VenueError(str(error)) from error
+
+    async def _cancel(self, action: actions.Action, count: int) -> Sequence[c.CancelAck]:
+        answer = await self._act(action, None)
+        if isinstance(answer, c.NotSent | c.Unknown | c.Rejected):
+            return [answer] * count
+        try:
+            return [_cancel_ack(outcome) for outcome in responses.cancel_outcomes(answer, count)]
+        except WireError as error:
+            return [c.Unknown(str(error))] * count
+
+    async def _act(self, action: Any, expires_ms: int | None) -> responses.ExchangeAnswer | c.NotSent | c.Unknown | c.Rejected:
+        """Sign and send once; a refusal of the whole action applies to all that it carried (API sheet 2.3, 2.6)."""
+        nonce = self._nonces.take()
+        signature = self._encoder.sign(action, nonce, self._vault, expires_ms)
+        body = exchange.encode_request(exchange.PostedRequest(action, nonce, signature, self._vault, expires_ms))
+        try:
+            answer = await self._transport.post("/exchange", body, timeout_s=self._timeout_s)
+        except TransportError as error:
+            return c.Unknown(str(error)) if error.sent else c.NotSent(str(error))
+        if answer.status == _HTTP_UNPROCESSABLE:
+            return c.Rejected(ErrorCode.UNKNOWN, f"the venue could not read the request: {_begin(answer.body)}")
+        if answer.status != _HTTP_OK:
+            return c.Unknown(f"the venue answered {answer.status}: {_begin(answer.body)}")
+        try:
+            return responses.decode_answer(answer.body)
+        except WireError as error:
+            return c.Unknown(str(error))
+
+
+def _order_ack(outcome: responses.OrderOutcome) -> c.OrderAck:
+    if isinstance(outcome, responses.RestingWire):
+        return c.Resting(outcome.oid)
+    if isinstance(outcome, responses.FilledWire):
+        return c.Filled(outcome.oid, parse_decimal(outcome.total_sz), parse_decimal(outcome.avg_px))
+    if isinstance(outcome, responses.Waiting):
+        return c.Waiting(outcome.text)
+    return c.Rejected(outcome.code, outcome.text)
+
+
+def _cancel_ack(outcome: responses.CancelOutcome) -> c.CancelAck:
+    if isinstance(outcome, responses.Success):
+        return c.Canceled()
+    return c.AlreadyGone() if outcome.code is ErrorCode.MISSING_ORDER else c.Rejected(outcome.code, outcome.text)
+
+
+def _begin(body: bytes) -> str:
+    text = " ".join(body[:120].decode(errors="replace").split())
+    return text or "an empty body"
