@@ -98,7 +98,8 @@ class HyperliquidClient:
 
     async def open_orders(self) -> Sequence[c.OpenOrder]:
         """See the contract."""
-        return convert.open_orders(await self._read(info.FRONTEND_OPEN_ORDERS, self._mine("frontendOpenOrders")))
+        listed = await self._read(info.FRONTEND_OPEN_ORDERS, self._mine("frontendOpenOrders"))
+        return convert.open_orders(listed)
 
     async def order(self, cloid: str) -> c.OrderRecord:
         """See the contract."""
