@@ -51,7 +51,7 @@ def never_quiet() -> bool:
 
 
 class Feed(Protocol):
-    """The market of some coins; its steps rise strictly in time and follow from files, settings, seed and callbacks alone."""
+    """The market of some coins; its steps rise strictly in time and follow from files, settings, seed and callbacks."""
 
     @property
     def assets(self) -> tuple[EngineAsset, ...]:

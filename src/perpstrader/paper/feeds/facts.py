@@ -48,7 +48,7 @@ def size_decimals_for(price: float) -> int:
 
 
 def asset_for(coin: str, index: int, price: float) -> EngineAsset:
-    """The facts of ``coin``; of an unknown one they follow from ``price`` (USD), with the venue's lowest leverage, 3."""
+    """The facts of ``coin``; an unknown one's follow from ``price`` (USD), with the venue's lowest leverage, 3."""
     known = _FACTS.get(coin)
     decimals, leverage, step = known or (size_decimals_for(price), _UNKNOWN_LEVERAGE, None)
     tiers = (MarginTier(0, leverage), MarginTier(step[0] * _MILLION, step[1])) if step else ()

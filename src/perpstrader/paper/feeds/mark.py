@@ -10,7 +10,7 @@ BOOK_EMA_SECONDS: Final = 30.0
 
 
 class MarkModel:
-    """The median of oracle plus 150 s average of (mid - oracle), median of bid, ask and last, and other venues' perp mid.
+    """The median of oracle plus average basis (150 s), median of bid, ask and last, and the other venues' perp mid.
 
     Where the other venues are not recorded, the 30 s average of the second takes their place, as the venue does it.
     Prices are floats of the feed's price unit; nothing here is money.

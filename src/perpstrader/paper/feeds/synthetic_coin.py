@@ -29,7 +29,7 @@ _BASIS_MEMORY_MINUTES: Final = 60.0
 
 
 class CoinStyle(msgspec.Struct, frozen=True):
-    """How a coin trades: yearly volatility, spread as a fraction, USD at the touch of the book and USD traded a minute."""
+    """How a coin trades: yearly volatility and spread as fractions, USD at the touch and USD traded a minute."""
 
     price: float
     volatility: float
