@@ -2,6 +2,7 @@
 
 from perpstrader.traces.baseline import TraceStore
 from perpstrader.traces.errors import TraceError, TraceFileError, TraceRejectedError, UnknownTraceError
+from perpstrader.traces.explain import explain, explain_at, explain_silence, moment
 from perpstrader.traces.records import (
     Counters,
     CycleNote,
@@ -17,5 +18,6 @@ from perpstrader.traces.records import (
 
 __all__ = [
     "Counters", "CycleNote", "DeadLetter", "Marked", "Nearby", "NoteCode", "Page", "TraceError", "TraceFileError",
-    "TraceRejectedError", "TraceStats", "TraceStore", "TraceSummary", "UnknownTraceError", "Verification",
+    "TraceRejectedError", "TraceStats", "TraceStore", "TraceSummary", "UnknownTraceError", "Verification", "explain",
+    "explain_at", "explain_silence", "moment",
 ]  # fmt: skip

@@ -176,7 +176,7 @@ class TraceStore:
 
     @property
     def counters(self) -> Counters:
-        """What this process stored and could not store; there is no queue, so ``pending`` is at most the one in work."""
+        """What this process stored and could not store; there is no queue: ``pending`` is at most the one in work."""
         stored, dead, dropped, accepted = self._stored, self._dead, self._dropped, self._accepted
         return Counters(
             accepted=accepted, stored=stored, dead=dead, dropped=dropped, pending=accepted - stored - dead - dropped,

@@ -110,7 +110,15 @@ def _encode_carefully(trace: Trace) -> Encoded:
 
 
 def _plain_tree(value: object) -> object:
-    return _tagged(redact(msgspec.to_builtins(value, enc_hook=repr, str_keys=True)))
+    return _tagged(redact(msgspec.to_builtins(value, enc_hook=_shown, str_keys=True)))
+
+
+def _shown(value: object) -> str:
+    """An object that JSON does not know, as text; one that cannot even say what it is, by its type."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def _tagged(value: object) -> object:
@@ -134,7 +142,8 @@ def _parse(data: bytes) -> Trace:
 
 def _untagged(value: object) -> object:
     if isinstance(value, dict):
-        if len(value) == 1 and (tag := value.get(_FLOAT_TAG)) in _NON_FINITE:
+        tag = value.get(_FLOAT_TAG) if len(value) == 1 else None
+        if isinstance(tag, str) and tag in _NON_FINITE:
             return _NON_FINITE[tag]
         return {name: _untagged(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -142,12 +151,18 @@ def _untagged(value: object) -> object:
     return value
 
 
-def decision_part(trace: Trace) -> bytes:
-    """The JSON of what no later revision may change (S63).
+def same_decision(one: Trace, other: Trace) -> bool:
+    """True when the traces, both as they read back, differ only in what a later revision may change (S63).
 
-    That is all but orders, fills, steps, errors, episode, completion and outcome.
+    That is orders, fills, steps, errors, episode, completion and outcome.
     """
-    fixed = msgspec.structs.replace(
+    fixed, other_fixed = _decided(one), _decided(other)
+    # a NaN differs from itself, but not in JSON
+    return fixed == other_fixed or _ENCODER.encode(_plain_tree(fixed)) == _ENCODER.encode(_plain_tree(other_fixed))
+
+
+def _decided(trace: Trace) -> Trace:
+    return msgspec.structs.replace(
         trace,
         orders=(),
         fills=(),
@@ -159,4 +174,3 @@ def decision_part(trace: Trace) -> bytes:
         outcome_usd=None,
         outcome_ms=None,
     )
-    return _ENCODER.encode(_plain_tree(fixed))

@@ -159,7 +159,7 @@ def dead_letters(connection: apsw.Connection, limit: int) -> list[DeadLetter]:
 def _window(
     connection: apsw.Connection, symbol: str, start_ms: int, end_ms: int
 ) -> tuple[list[Trace], list[CycleNote]]:
-    """Decisions accepted, or on a bar ended, from ``start_ms`` to before ``end_ms``; a bar ends 1 ms after its close."""
+    """Decisions accepted, or on a bar ended, from ``start_ms`` to before ``end_ms``; a bar ends 1 ms after close."""
     decisions = _traces(
         connection,
         f"{_FULL} WHERE trace.symbol = ?1 AND trace.accepted_ms BETWEEN ?2 - 1 AND ?3 + {_LATE_MS}"

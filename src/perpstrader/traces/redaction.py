@@ -19,8 +19,8 @@ from typing import Final
 MARK: Final = "[redacted]"
 
 _NAMES = (
-    r"private[_-]?key|secret[_-]?key|secret|passphrase|password|passwd|mnemonic|seed[_-]?phrase|api[_-]?key|authorization"
-    r"|(?<!fee_)token"
+    r"private[_-]?key|secret[_-]?key|secret|passphrase|password|passwd|mnemonic|seed[_-]?phrase|api[_-]?key"
+    r"|authorization|(?<!fee_)token"
 )
 _KEY_NAME = re.compile(rf"(?:{_NAMES})s?$", re.IGNORECASE)
 _KEEPS_DIGITS = re.compile(r"(?:hash|digest)$|^(?:id|signal_id|episode)$", re.IGNORECASE)
@@ -29,16 +29,22 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"\b(?P<name>bearer\s+)[A-Za-z0-9._~+/=\-]{8,}", re.IGNORECASE)
-_HEX_KEY = re.compile(r"(?:0[xX]|(?<![0-9a-fA-F]))(?=[0-9]*[a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+_HEX_KEY = re.compile(r"(?:0[xX]|(?<![0-9a-fA-F]))(?=[0-9]*[a-fA-F])[0-9a-fA-F]{64}(?=0[xX]|(?![0-9a-fA-F]))")
 
-_SUSPECT = re.compile(
-    rb"(?<!digest\":\")[0-9a-fA-F]{64}|(?i:private|secret|passw|mnemonic|phrase|api.?key|authori|bearer|(?<!fee_)token)"
-)
+_WORDS: Final = (
+    b"private", b"secret", b"passw", b"mnemonic", b"phrase", b"api_key", b"api-key", b"apikey", b"authori", b"bearer",
+)  # fmt: skip
+_ANY_64_DIGITS = re.compile(rb"[0-9a-fA-F]{64}")
+_DIGEST_KEY = b'digest":"'
 
 
 def is_suspect(json: bytes) -> bool:
     """False only when the careful way would change nothing: a quick look at encoded JSON, generous on the safe side."""
-    return _SUSPECT.search(json) is not None
+    lower = json.lower()
+    if any(word in lower for word in _WORDS) or lower.count(b"token") > lower.count(b"fee_token"):
+        return True
+    starts = (match.start() for match in _ANY_64_DIGITS.finditer(json))
+    return any(json[max(0, start - len(_DIGEST_KEY)) : start] != _DIGEST_KEY for start in starts)
 
 
 def redact_text(text: str) -> str:

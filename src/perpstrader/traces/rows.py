@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from perpstrader.domain.traces import Trace
-from perpstrader.traces.codec import PLAIN, Encoded, decision_part, decode, salvage, unpack
+from perpstrader.traces.codec import PLAIN, Encoded, decode, salvage, same_decision, unpack
 from perpstrader.traces.errors import TraceRejectedError
 from perpstrader.traces.records import CycleNote, Marked
 from perpstrader.traces.schema import GENESIS, SUMMARY_COLUMNS, summary_values
@@ -69,7 +69,7 @@ def revise_trace(connection: apsw.Connection, encoded: Encoded) -> bool:
     if _holds(connection, newest, encoded):
         return False
     stored: tuple[Any, ...] = connection.execute(_PAYLOAD, (newest,)).fetchall()[0]
-    if decision_part(decode(*stored)) != decision_part(encoded.trace):
+    if not same_decision(decode(*stored), encoded.trace):
         raise TraceRejectedError(
             f"the update of trace {encoded.trace.id} would change what was decided on; it was put in the dead letter"
         )
