@@ -26,7 +26,7 @@ from perpstrader.report.terminal import print_report, report_lines
 from perpstrader.report.trades import TradeRow, trades_of
 
 __all__ = [
-    "GRADES", "CostMultiple", "Decisions", "EquityPoint", "EquityStats", "GroupRow", "Money", "Recording", "ReplayReport",
-    "Safety", "Speed", "TradeRow", "TradeStats", "cost_multiples", "curve_points", "equity_stats", "print_report",
-    "render_html", "replay_report", "report_lines", "trade_stats", "trades_of", "write_html",
+    "GRADES", "CostMultiple", "Decisions", "EquityPoint", "EquityStats", "GroupRow", "Money", "Recording",
+    "ReplayReport", "Safety", "Speed", "TradeRow", "TradeStats", "cost_multiples", "curve_points", "equity_stats",
+    "print_report", "render_html", "replay_report", "report_lines", "trade_stats", "trades_of", "write_html",
 ]  # fmt: skip

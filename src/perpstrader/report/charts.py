@@ -15,34 +15,48 @@ _DAY: Final = 86_400_000
 _TIME_STEPS: Final = (
     1_000, 5_000, 15_000, 30_000,
     *(_MINUTE * n for n in (1, 5, 15, 30, 60, 180, 360, 720)),
-    *(_DAY * n for n in (1, 2, 7, 14, 30, 90, 180, 365, 730)),
+    *(_DAY * n for n in (1, 2, 7)),
 )  # fmt: skip
 
 
-def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Round values (1, 2, 5 times a power of ten) within ``low..high``, about ``count`` of them; ``low < high``."""
-    raw = (high - low) / max(1, count)
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """At most ``count + 1`` round values (1, 2, 2.5, 5 times a power of ten) within ``low..high``; ``low < high``."""
+    raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
+    step = next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= raw), 10 * power)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [n * step for n in range(first, last + 1)]
 
 
-def time_ticks(start_ms: int, end_ms: int, count: int = 6) -> list[tuple[int, str]]:
-    """At most about ``count`` UTC times on round boundaries, with their labels."""
+def time_ticks(start_ms: int, end_ms: int, count: int = 7) -> list[tuple[int, str]]:
+    """About ``count`` UTC times at most, on round boundaries (first days where they are months), with labels."""
     span = max(1, end_ms - start_ms)
-    step = next((size for size in _TIME_STEPS if span / size <= count), _TIME_STEPS[-1])
-    first = -(-start_ms // step) * step
-    if step >= 180 * _DAY:
-        form = "%b %Y"
-    elif step >= _DAY:
+    step = next((size for size in _TIME_STEPS if span / size <= count), None)
+    if step is None:
+        return _month_ticks(start_ms, end_ms, max(1, math.ceil(span / (30.44 * _DAY) / count)))
+    if step >= _DAY:
         form = "%d %b"
     elif step >= _MINUTE:
         form = "%d %b %H:%M" if span > _DAY else "%H:%M"
     else:
         form = "%H:%M:%S"
-    return [(tick, datetime.fromtimestamp(tick / 1000, UTC).strftime(form)) for tick in range(first, end_ms + 1, step)]
+    first = -(-start_ms // step) * step
+    return [(tick, _utc(tick).strftime(form)) for tick in range(first, end_ms + 1, step)]
+
+
+def _month_ticks(start_ms: int, end_ms: int, every: int) -> list[tuple[int, str]]:
+    first, last = _utc(start_ms), _utc(end_ms)
+    ticks = []
+    for month in range(first.year * 12 + first.month - 1, last.year * 12 + last.month):
+        tick = datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
+        if month % every == 0 and tick >= first:
+            ticks.append((int(tick.timestamp() * 1000), tick.strftime("%b %Y")))
+    return ticks
+
+
+def _utc(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
 
 
 def line_chart(
@@ -83,13 +97,14 @@ def line_chart(
     grid = "".join(f'<path class="grid" d="M0,{top * HEIGHT:.1f}H{WIDTH:.0f}"/>' for top, _ in rows)
     return (
         f'<div class="plot {kind}" data-low="{low!r}" data-high="{high!r}">'
-        f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
+        f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}">'
         f'{grid}<path class="area" d="M0,{base}L{"L".join(points)}L{WIDTH:.0f},{base}Z"/>'
         f'<path class="base" d="M0,{base}H{WIDTH:.0f}"/><path class="line" d="{line}"/></svg>'
         + "".join(f'<span class="y" style="top:{100 * top:.2f}%">{escape(text)}</span>' for top, text in rows)
         + "".join(
-            f'<span class="x" style="left:{100 * left:.2f}%">{escape(text)}</span>'
-            for left, text in columns
+            f'<span class="x {"even" if n % 2 else "odd"}" style="left:{100 * left:.2f}%">{escape(text)}</span>'
+            for n, (left, text) in enumerate(columns)
             if 0.02 <= left <= 0.98
         )
         + '<i class="rule" hidden></i><i class="dot" hidden></i></div>'

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from html import escape
 from importlib.resources import files
@@ -71,8 +71,9 @@ def render_html(report: ReplayReport) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(report.title)}</title>\n'
         f"<style>\n{style}</style></head>\n<body><main>\n{body}\n"
-        f"<footer>PerpsTrader {escape(report.version)}. Times are UTC. Past and simulated results promise nothing.</footer>"
-        f'</main>\n<script type="application/json" id="curve">{curve}</script>\n<script>{script}</script></body></html>\n'
+        f"<footer>PerpsTrader {escape(report.version)}. Times are UTC. "
+        "Past and simulated results promise nothing.</footer></main>\n"
+        f'<script type="application/json" id="curve">{curve}</script>\n<script>{script}</script></body></html>\n'
     )
 
 
@@ -92,7 +93,7 @@ def _head(report: ReplayReport) -> str:
         f'<header><p class="eyebrow">Replay report</p><h1>{escape(report.title)}</h1>'
         f'<p class="sub">{escape(", ".join(recording.symbols))} · {escape(recording.interval)} bars · '
         f"{time_text(recording.start_ms)} to {time_text(recording.end_ms)} · {escape(recording.source)}</p></header>"
-        f'<p class="grade" role="note"><b>{escape(recording.grade.capitalize())} data</b>'
+        f'<p class="grade" role="note"><b>Data grade: {escape(recording.grade)}</b>'
         f"<span>{escape(report.grade_sentence)} "
         f"{percent_text(recording.ambiguous_fraction)} of the bars were ambiguous inside.</span></p>"
         + "".join(f'<p class="grade alarm" role="alert">{escape(alarm)}</p>' for alarm in alarms)
@@ -101,20 +102,22 @@ def _head(report: ReplayReport) -> str:
 
 def _key_figures(report: ReplayReport) -> str:
     money, stats, trades, decisions = report.money, report.equity_stats, report.trade_stats, report.decisions
+    net = f"{percent_text(money.return_fraction, signed=True)} of {usd_text(money.start_equity_usd)}"
+    drawdown = f"{usd_text(stats.max_drawdown_usd)}; longest {duration_text(stats.longest_drawdown_ms)}"
+    sharpe = f"Sortino {ratio_text(stats.sortino)}; per year, from bar returns"
+    won = f"profit factor {ratio_text(trades.profit_factor)}"
     per_trade = f"{usd_text(trades.expectancy_usd, signed=True)} a trade" if trades.trades else "no closed trades"
+    judged = f"{count_text(decisions.approved)} approved, {count_text(decisions.refused)} refused"
     figures = (
-        ("Net PnL", usd_text(money.net_pnl_usd, signed=True), f"{percent_text(stats.return_fraction, signed=True)} of "
-         f"{usd_text(money.start_equity_usd)}", _tone(money.net_pnl_usd)),
-        ("Max drawdown", percent_text(stats.max_drawdown_fraction), f"{usd_text(stats.max_drawdown_usd)}; longest "
-         f"{duration_text(stats.longest_drawdown_ms)}", ""),
-        ("Sharpe", ratio_text(stats.sharpe), f"Sortino {ratio_text(stats.sortino)}; per year, from bar returns", ""),
+        ("Net PnL", usd_text(money.net_pnl_usd, signed=True), net, _tone(money.net_pnl_usd)),
+        ("Max drawdown", percent_text(stats.max_drawdown_fraction), drawdown, ""),
+        ("Sharpe", ratio_text(stats.sharpe), sharpe, ""),
         ("Closed trades", count_text(trades.trades), per_trade, ""),
-        ("Win rate", percent_text(trades.win_fraction, digits=1), f"profit factor {ratio_text(trades.profit_factor)}", ""),
+        ("Win rate", percent_text(trades.win_fraction, digits=1), won, ""),
         ("Fees", usd_text(money.fees_usd), f"slippage {usd_text(money.slippage_usd)}", ""),
         ("Funding", usd_text(money.funding_usd, signed=True), "received less paid", _tone(money.funding_usd)),
-        ("Signals", count_text(decisions.signals), f"{count_text(decisions.approved)} approved, "
-         f"{count_text(decisions.refused)} refused", ""),
-    )  # fmt: skip
+        ("Signals", count_text(decisions.signals), judged, ""),
+    )
     cards = "".join(
         f'<div class="card key"><dt>{name}</dt><dd class="{tone}">{value}</dd><dd>{note}</dd></div>'
         for name, value, note, tone in figures
@@ -131,7 +134,7 @@ def _charts(report: ReplayReport) -> str:
     stats = report.equity_stats
     wide = max(equity) - min(equity) < 10
     return (
-        '<section class="card"><h2>Equity <small>account value at mark, after every fee and funding payment</small></h2>'
+        '<section class="card"><h2>Equity <small>account value at mark, after fees and funding</small></h2>'
         '<p class="reading" id="reading" aria-live="off">Point at the curve to read it.</p>'
         + line_chart(
             kind="equity",
@@ -157,29 +160,29 @@ def _charts(report: ReplayReport) -> str:
 
 def _costs(report: ReplayReport) -> str:
     cells = "".join(
-        f'<div><dt>{cost.multiple}× costs</dt><dd class="{_tone(cost.net_pnl_usd)}">'
+        f'<div><dt>{cost.multiple}x costs</dt><dd class="{_tone(cost.net_pnl_usd)}">'
         f"{usd_text(cost.net_pnl_usd, signed=True)}</dd></div>"
         for cost in report.costs
     )
     return (
         '<section class="card"><h2>Net PnL if trading cost more</h2>'
-        f'<dl class="costs">{cells}</dl><p class="note">Costs are fees and slippage; funding is left as it was. A result that '
-        "turns at 2× was made of assumptions about costs.</p></section>"
+        f'<dl class="costs">{cells}</dl><p class="note">Costs are fees and slippage; funding is left as it was. '
+        "A result that turns at 2x was made of assumptions about costs.</p></section>"
     )
 
 
 def _refusals(report: ReplayReport) -> str:
     decisions = report.decisions
-    head = f"<h2>Refusals by reason <small>{count_text(decisions.refused)} of {count_text(decisions.signals)} signals</small></h2>"
+    share = f"{count_text(decisions.refused)} of {count_text(decisions.signals)} signals"
+    head = f"<h2>Refusals by reason <small>{share}</small></h2>"
     if not decisions.refused_by_reason:
         return f'<section class="card">{head}<p class="note">Nothing was refused.</p></section>'
     return f'<section class="card">{head}{_bars(decisions.refused_by_reason.items(), count_text, code=True)}</section>'
 
 
-def _bars(rows: Iterable[tuple[str, float]], text: object, *, code: bool = False) -> str:
+def _bars(rows: Iterable[tuple[str, float]], say: Callable[[float], str], *, code: bool = False) -> str:
     listed = list(rows)
     most = max(value for _, value in listed) or 1.0
-    say = text if callable(text) else str
     name = "<code>{}</code>" if code else "{}"
     return (
         '<dl class="bars">'
@@ -194,25 +197,25 @@ def _bars(rows: Iterable[tuple[str, float]], text: object, *, code: bool = False
 
 def _groups(title: str, rows: tuple[GroupRow, ...]) -> str:
     decided = any(row.decisions is not None for row in rows)
-    heads = ["Signals", "Refused"] if decided else []
-    heads += ["Trades", "Won", "Profit factor", "Net"]
+    heads = ["Net", "Trades", "Won", "Profit factor", *(["Signals", "Refused"] if decided else [])]
     body = []
     for row in rows:
-        cells = []
+        stats, counts = row.stats, row.decisions
+        cells = [count_text(stats.trades), percent_text(stats.win_fraction, digits=1), ratio_text(stats.profit_factor)]
         if decided:
-            counts = row.decisions
             cells += [NOTHING, NOTHING] if counts is None else [count_text(counts.signals), count_text(counts.refused)]
-        stats = row.stats
-        cells += [count_text(stats.trades), percent_text(stats.win_fraction, digits=1), ratio_text(stats.profit_factor)]
         body.append(
             f'<tr><td class="t">{escape(row.name or "(none)")}</td>'
+            f'<td class="{_tone(row.net_usd)}">{usd_text(row.net_usd, signed=True)}</td>'
             + "".join(f"<td>{cell}</td>" for cell in cells)
-            + f'<td class="{_tone(row.net_usd)}">{usd_text(row.net_usd, signed=True)}</td></tr>'
+            + "</tr>"
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
-        f'<section class="card"><h2>{title}</h2><div class="scroll short" tabindex="0" role="region" aria-label="{title}"><table>'
-        f'<thead><tr><th scope="col" class="t">Name</th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div></section>'
+        f'<section class="card"><h2>{title}</h2>'
+        f'<div class="scroll short" tabindex="0" role="region" aria-label="{title}"><table>'
+        f'<thead><tr><th scope="col" class="t">Name</th>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div></section>"
     )
 
 
@@ -221,14 +224,18 @@ def _trades(report: ReplayReport) -> str:
     if not listed:
         return '<section class="card"><h2>Trades</h2><p class="note">No position was opened.</p></section>'
     cut = f"the last {count_text(len(listed))} of " if len(listed) < len(report.trades) else ""
-    heads = (("Opened", "t"), ("Symbol", "t"), ("Side", "t"), ("Strategy", "t"), ("Held", ""), ("Size", ""), ("Entry", ""),
-             ("Exit", ""), ("Ended by", "t"), ("Fees", ""), ("Funding", ""), ("Net", ""), ("Return", ""))  # fmt: skip
+    heads = (
+        ("Opened", "t"), ("Symbol", "t"), ("Side", "t"), ("Strategy", "t"), ("Net", ""), ("Return", ""), ("Held", ""),
+        ("Ended by", "t"), ("Entry", ""), ("Exit", ""), ("Size", ""), ("Fees", ""), ("Funding", ""),
+    )  # fmt: skip
     head = "".join(f'<th scope="col" class="{kind}"><button type="button">{name}</button></th>' for name, kind in heads)
+    rows = "".join(_trade(trade) for trade in listed)
+    shown = f"{cut}{count_text(len(report.trades))}"
     return (
-        f'<section class="card"><div class="tools"><h2>Trades <small>{cut}{count_text(len(report.trades))}</small></h2>'
+        f'<section class="card"><div class="tools"><h2>Trades <small>{shown}</small></h2>'
         '<input type="search" data-filters placeholder="Filter: BTC long stop" aria-label="Filter the trades"></div>'
         '<div class="scroll" tabindex="0" role="region" aria-label="Trades"><table data-sortable>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(_trade(trade) for trade in listed)}</tbody></table></div></section>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"
     )
 
 
@@ -240,15 +247,15 @@ def _trade(trade: TradeRow) -> str:
         ("t", escape(trade.symbol), None),
         ("t", f'<span class="tag">{trade.side}</span>', None),
         ("t", escape(trade.strategy or NOTHING), None),
-        ("", duration_text(held), held if held is not None else -1),
-        ("", price_text(trade.size), trade.size),
-        ("", price_text(trade.entry_price), trade.entry_price),
-        ("", price_text(trade.exit_price), trade.exit_price or 0),
-        ("t", escape(trade.exit or NOTHING), None),
-        ("", usd_text(trade.fees_usd), trade.fees_usd),
-        ("", usd_text(trade.funding_usd, signed=True), trade.funding_usd),
         (tone, usd_text(trade.net_usd, signed=True), trade.net_usd),
         (tone, percent_text(trade.return_fraction, signed=True), trade.return_fraction),
+        ("", duration_text(held), held if held is not None else -1),
+        ("t", escape(trade.exit or NOTHING), None),
+        ("", price_text(trade.entry_price), trade.entry_price),
+        ("", price_text(trade.exit_price), trade.exit_price or 0),
+        ("", price_text(trade.size), trade.size),
+        ("", usd_text(trade.fees_usd), trade.fees_usd),
+        ("", usd_text(trade.funding_usd, signed=True), trade.funding_usd),
     )
     return (
         "<tr>"
@@ -295,7 +302,8 @@ def _run(report: ReplayReport) -> str:
     )
     if not speed.breakdown:
         return facts + "</section>"
-    return f'{facts}<h2 style="margin-top:16px">Where the time went</h2>{_bars(speed.breakdown, "{:.2f} s".format)}</section>'
+    bars = _bars(speed.breakdown, "{:.2f} s".format)
+    return f'{facts}<h2 style="margin-top:16px">Where the time went</h2>{bars}</section>'
 
 
 def _facts(title: str, rows: Iterable[tuple[str, str]], *, close: bool = True) -> str:

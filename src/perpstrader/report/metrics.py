@@ -6,6 +6,7 @@ Money is ``Decimal``; ratios are floats. A figure that cannot be computed (no tr
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -40,7 +41,6 @@ class EquityStats(msgspec.Struct, frozen=True, kw_only=True):
     counted up to the end.
     """
 
-    return_fraction: float
     max_drawdown_fraction: float
     max_drawdown_usd: Decimal
     longest_drawdown_ms: int
@@ -101,9 +101,7 @@ def equity_stats(curve: Curve, interval_ms: int) -> EquityStats:
         downside = math.sqrt(math.fsum(r * r for r in returns if r < 0) / len(returns)) or None
     depth, depth_usd, longest = _drawdown(curve)
     scale = math.sqrt(bars_per_year)
-    grows = bool(curve) and curve[0][1] > 0
     return EquityStats(
-        return_fraction=float(curve[-1][1] / curve[0][1]) - 1.0 if grows else 0.0,
         max_drawdown_fraction=depth,
         max_drawdown_usd=depth_usd,
         longest_drawdown_ms=longest,
@@ -117,7 +115,7 @@ def equity_stats(curve: Curve, interval_ms: int) -> EquityStats:
 def _returns(curve: Curve) -> list[float]:
     """Returns from point to point; none is defined from an equity that is not positive."""
     values = [float(equity) for _, equity in curve]
-    return [after / before - 1.0 for before, after in zip(values, values[1:], strict=False) if before > 0]
+    return [after / before - 1.0 for before, after in itertools.pairwise(values) if before > 0]
 
 
 def _drawdown(curve: Curve) -> tuple[float, Decimal, int]:

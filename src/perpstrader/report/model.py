@@ -23,7 +23,7 @@ from perpstrader.report.metrics import (
 from perpstrader.report.trades import TradeRow
 
 GRADES: Final = {
-    "synthetic": "Synthetic market: made by a seeded generator. It exercises the machinery and says nothing about profit.",
+    "synthetic": "Synthetic market: made by a seeded generator, it exercises the machinery. Not evidence of profit.",
     "candle": "Candle-grade data: paths inside a bar, spread and depth are assumed. Not evidence of profit.",
     "bbo": "Best-bid-offer data: spread is recorded, depth beyond the touch is assumed. Weak evidence.",
     "book": "Book-grade data: spread and depth are recorded; queue position and our own impact are modelled.",
@@ -76,6 +76,11 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
     funding_usd: Decimal
     slippage_usd: Decimal
     identity_error_usd: Decimal
+
+    @property
+    def return_fraction(self) -> float | None:
+        """Net PnL over the equity at the start; ``None`` where that was not positive."""
+        return float(self.net_pnl_usd / self.start_equity_usd) if self.start_equity_usd > 0 else None
 
 
 class Safety(msgspec.Struct, frozen=True, kw_only=True):

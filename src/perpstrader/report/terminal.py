@@ -44,7 +44,7 @@ def _result_lines(report: ReplayReport) -> list[tuple[str, str]]:
     costs = ", ".join(f"{cost.multiple}x {usd_text(cost.net_pnl_usd, signed=True)}" for cost in report.costs)
     return [
         ("data grade", f"{report.recording.grade}; {report.grade_sentence}"),
-        ("net PnL", f"{usd_text(money.net_pnl_usd, signed=True)} ({percent_text(stats.return_fraction, signed=True)})"),
+        ("net PnL", f"{usd_text(money.net_pnl_usd, signed=True)} ({percent_text(money.return_fraction, signed=True)})"),
         ("net PnL at costs", costs),
         ("equity", f"{usd_text(money.start_equity_usd)} to {usd_text(money.end_equity_usd)}"),
         ("fees", usd_text(money.fees_usd)),

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: grouped, signed with a real minus, with their unit; ``–`` where there is none."""
+"""Numbers as a person reads them: grouped, signed with a real minus, with their unit; a dash where there is none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from perpstrader.domain.money import CENT, plain
 
-NOTHING = "–"
+NOTHING = "\u2013"
 
 
 def usd_text(value: Decimal | None, *, signed: bool = False) -> str:
