@@ -15,7 +15,7 @@ MICRO: Final = 1_000_000
 
 MAX_PRICE_DECIMALS: Final = 6
 SIGNIFICANT_FIGURES: Final = 5
-_NUMBER: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?")
+_NUMBER: Final = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
 
 
 class MarginTier(msgspec.Struct, frozen=True):

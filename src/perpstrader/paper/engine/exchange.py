@@ -77,6 +77,8 @@ class Exchange:
             if update.mark is not None:
                 market.set_mark(update.mark)
             return
+        if update.mark is not None and not update.continuous:
+            market.set_mark(update.mark)
         matching.fill_resting(state, market, update.trades)
         triggers.move_mark(state, market, old_mark, update.mark, continuous=update.continuous)
         liquidation.check(state, market)
