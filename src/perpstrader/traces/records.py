@@ -98,7 +98,7 @@ class Nearby(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
-    """Traces since the store was opened: ``accepted = stored + pending + dead + dropped`` at every instant (S60).
+    """Calls of ``store`` and ``update`` since opening: ``accepted = stored + pending + dead + dropped``, always (S60).
 
     ``stored`` are the acknowledged ones, ``duplicates`` those of them that were there already, ``dead`` lie in the
     dead letter, ``dropped`` could not be written at all and their callers were told. ``updates`` counts acknowledged
