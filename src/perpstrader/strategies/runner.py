@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import traceback
 from collections.abc import Awaitable
 from decimal import Decimal
@@ -14,7 +15,7 @@ import msgspec
 from perpstrader.domain import Action, MarketView, Side, Signal
 from perpstrader.runtime.clock import Clock
 from perpstrader.runtime.executor import Executor
-from perpstrader.strategies.port import Strategy
+from perpstrader.strategies.port import BaseStrategy, Strategy
 
 DEFAULT_DEADLINE_MS: Final = 1_000
 BACKOFF_AFTER: Final = 3
@@ -89,6 +90,29 @@ class StrategyRunner:
         """True when the strategy asked to be shown this market."""
         symbols, intervals = self.strategy.symbols, self.strategy.intervals
         return (not symbols or symbol in symbols) and (not intervals or interval in intervals)
+
+    def indicators(self, symbol: str) -> dict[str, float]:
+        """The finite values that the strategy shows for ``symbol``; empty when it has none, fails, or is busy."""
+        if not isinstance(self.strategy, BaseStrategy) or self._call_is_out:
+            return {}
+        try:
+            shown = self.strategy.indicators(symbol)
+            return {str(name): float(value) for name, value in shown.items() if math.isfinite(value)}
+        except Exception:
+            return {}
+
+    def explain(self, symbol: str) -> str:
+        """The strategy's words on ``symbol``, or why it has none; never raises."""
+        if self._call_is_out:
+            return f"{self.name} has not come back from its last call yet"
+        if self.errors_in_a_row:
+            return f"{self.name} failed {self.errors_in_a_row} times in a row: {self.last_error}"
+        if not isinstance(self.strategy, BaseStrategy):
+            return ""
+        try:
+            return str(self.strategy.explain(symbol))
+        except Exception as error:
+            return f"{self.name} could not explain itself: {_sentence(error)}"
 
     async def on_market(self, view: MarketView) -> Outcome:
         """The strategy's answer to ``view``; raises only when the caller itself is cancelled."""

@@ -31,6 +31,11 @@ REASONS = {
     "DAILY_LOSS": 12,
     "ADVERSE_FUNDING": 3,
 }
+DECISIONS = {
+    "trend": Decisions(signals=1_702, approved=190, refused=1_512, refused_by_reason=REASONS),
+    "reversion": Decisions(signals=502, approved=110, refused=392, refused_by_reason={"STOP_TOO_CLOSE": 392}),
+    "funding": Decisions(signals=17, approved=9, refused=8, refused_by_reason={"MARGIN_RATIO": 8}),
+}
 
 
 def fill(
@@ -117,11 +122,7 @@ def sample_report(bars: int = 9_000, seed: int = 1, title: str = "BTC, ETH, kPEP
             ambiguous_bars=bars // 40,
             halted_bars=3,
         ),
-        decisions_by_strategy={
-            "trend": Decisions(signals=1_702, approved=190, refused=1_512, refused_by_reason=REASONS),
-            "reversion": Decisions(signals=502, approved=110, refused=392, refused_by_reason={"STOP_TOO_CLOSE": 392}),
-            "funding": Decisions(signals=17, approved=9, refused=8, refused_by_reason={"MARGIN_RATIO": 8}),
-        },
+        decisions_by_strategy=DECISIONS,
         orders=640,
         fills=2 * len(trades),
         money=Money(

@@ -260,6 +260,22 @@ def test_a_runner_shows_a_strategy_only_what_it_asked_for() -> None:
     assert not runner.wants("ETH", "1m")
 
 
+def test_what_a_strategy_says_about_itself_cannot_do_harm() -> None:
+    class Talker(Mine):
+        def indicators(self, symbol: str) -> dict[str, float]:
+            return {"good": 1.5, "bad": float("nan")} if symbol == "BTC" else fail(KeyError(symbol))
+
+        def explain(self, symbol: str) -> str:
+            return "waiting for a cross" if symbol == "BTC" else fail(KeyError(symbol))
+
+    runner = StrategyRunner(Talker(lambda _: fail(ValueError("no"))), StillClock())
+    assert (runner.indicators("BTC"), runner.indicators("ETH")) == ({"good": 1.5}, {})
+    assert runner.explain("BTC") == "waiting for a cross"
+    assert runner.explain("ETH").startswith("mine could not explain itself: KeyError: 'ETH'")
+    asyncio.run(runner.on_market(VIEW))
+    assert runner.explain("BTC").startswith("mine failed 1 times in a row: ValueError: no")
+
+
 def test_exits_are_bound_to_the_episode() -> None:
     signal = leave()
     assert (signal.action, signal.side, signal.episode) == (Action.CLOSE, Side.LONG, "BTC-1")
