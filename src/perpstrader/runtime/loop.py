@@ -78,7 +78,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Move the clock to the deadline that the loop waits for."""
         self._now_us = max(self._now_us, round((self.time() + seconds) * 1e6))
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> events.TimerHandle:
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> events.TimerHandle:  # type: ignore[override]  # asyncio's own is generic over the arguments
         """As asyncio's, with ties in the order of their calls."""
         self._timers += 1
         timer = _Timer(round(when * 1e6) / 1e6, self._timers, callback, args, self, context)
@@ -86,15 +86,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> events.TimerHandle:
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> events.TimerHandle:  # type: ignore[override]  # asyncio's own is generic over the arguments
         """As asyncio's, through :meth:`call_at`."""
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> NoReturn:  # type: ignore[override]  # asyncio's own is generic over the arguments
         """Refused: another thread's timing would decide the order of events."""
         raise RuntimeError("a virtual loop takes no callbacks from other threads; hand the work an inline executor")
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:  # type: ignore[override]  # asyncio's own is generic over the arguments
         """Refused, as threads are."""
         raise RuntimeError("a virtual loop runs no threads; hand the work an inline executor")
 

@@ -1,0 +1,219 @@
+"""Commands: what a person or another program may do to a running trader, from the terminal, the control port or a page.
+
+Every command is recorded with actor and reason and answers with what was actually done. What is dangerous (flatten, resume) is prepared first: the
+confirmation is bound to the exact action, is good once, and for a minute (S71).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from perpstrader.domain import (
+    Action,
+    HaltKind,
+    PerpsTraderError,
+    Refused,
+    Side,
+    Signal,
+    TraceKind,
+    dec,
+)
+from perpstrader.trader.decisions import OPERATOR, Decision
+from perpstrader.trader.status import Status, status_of
+from perpstrader.trader.trader import Trader
+
+CONFIRMATION_MS: Final = 60_000
+_REMEMBERED: Final = 256
+_NEEDS_CONFIRMATION: Final = ("flatten", "resume")
+
+
+class CommandError(PerpsTraderError):
+    """A command that cannot be carried out as given; nothing was done."""
+
+
+class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
+    """What to send back within a minute to have exactly this done, once."""
+
+    token: str
+    action: str
+    arguments: dict[str, str]
+    consequence: str
+    expires_ms: int
+
+
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done; ``done`` is False where it was refused or only in part, ``text`` says which."""
+
+    command: str
+    done: bool
+    text: str
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class SignalRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A signal from outside; its age counts from its receipt, its strategy is told apart by name."""
+
+    symbol: str
+    side: Side
+    action: Action = Action.OPEN
+    confidence: float = 1.0
+    id: str = ""
+    strategy: str = "external"
+    ttl_ms: int = 60_000
+    entry_price: str | None = None
+    stop_price: str | None = None
+    target_price: str | None = None
+    size: str | None = None
+    episode: str | None = None
+    reason: str = ""
+
+
+class Commands:
+    """The commands of one trader; the console and the terminal are skins over them."""
+
+    def __init__(self, trader: Trader, rng: Random) -> None:
+        self._trader = trader
+        self._rng = rng
+        self._prepared: OrderedDict[str, Confirmation] = OrderedDict()
+        self._done: OrderedDict[str, CommandResult] = OrderedDict()
+        self._signals = 0
+
+    def status(self) -> Status:
+        """The trader now."""
+        return status_of(self._trader)
+
+    async def signal(self, request: SignalRequest, *, actor: str) -> CommandResult:
+        """Judge and carry out a signal from outside, on the same road as a strategy's."""
+        now = self._trader.clock.now_ms()
+        self._signals += 1
+        signal = Signal(
+            id=request.id or f"{actor}-{now}-{self._signals}", action=request.action, symbol=request.symbol, side=request.side,
+            confidence=request.confidence, strategy=request.strategy, created_ms=now, ttl_ms=request.ttl_ms,
+            entry_price=_money(request.entry_price), stop_price=_money(request.stop_price), target_price=_money(request.target_price),
+            size_hint=_money(request.size), episode=request.episode, reason=request.reason or f"from {actor}",
+        )  # fmt: skip
+        decision = await self._trader.decider.decide(signal)
+        return self._told(decision)
+
+    async def halt(self, reason: str, *, actor: str, key: str = "") -> CommandResult:
+        """No entries from now on; exits and protection go on."""
+        self._require(reason, "halt")
+        if (known := self._done.get(key)) is not None:
+            return known
+        await self._trader.halt(HaltKind.OPERATOR, reason, actor)
+        text = "entries are halted; positions keep their stops, exits go on"
+        return await self._record("halt", {}, actor, reason, True, text, key=key)
+
+    def prepare(self, action: str, arguments: Mapping[str, str]) -> Confirmation:
+        """What would happen, and the token that makes it happen."""
+        if action not in _NEEDS_CONFIRMATION:
+            raise CommandError(f"{action!r} needs no confirmation; those that do: {', '.join(_NEEDS_CONFIRMATION)}")
+        holdings = self._trader.execution.desk.positions.holdings
+        if action == "flatten":
+            text = f"halts entries and closes {len(holdings)} position(s) at market: {', '.join(holdings) or 'none'}"
+        else:
+            kinds = [halt.kind.value for halt in self._trader.keeper.state.halts]
+            text = f"releases the halts {', '.join(kinds) or '(none)'}; entries begin again at once"
+        now = self._trader.clock.now_ms()
+        confirmation = Confirmation(
+            token=f"{self._rng.getrandbits(128):032x}", action=action, arguments=dict(arguments), consequence=text, expires_ms=now + CONFIRMATION_MS
+        )
+        self._prepared[confirmation.token] = confirmation
+        while len(self._prepared) > _REMEMBERED:
+            self._prepared.popitem(last=False)
+        return confirmation
+
+    async def flatten(self, reason: str, *, actor: str, token: str, key: str = "") -> CommandResult:
+        """Halt, cancel entries, close everything, verify; answers with what happened to each position (S05)."""
+        if (known := self._done.get(key)) is not None:
+            return known
+        self._require(reason, "flatten")
+        self._confirm("flatten", token)
+        await self._trader.halt(HaltKind.OPERATOR, f"flatten: {reason}", actor)
+        report = await self._trader.execution.flatten(reason)
+        text = "all positions are closed, as the venue shows" if report.verified_flat else f"not flat: {', '.join(report.remaining)}"
+        details = msgspec.to_builtins(report)
+        return await self._record("flatten", {}, actor, reason, report.verified_flat, text, details=details, key=key)
+
+    async def resume(self, reason: str, *, actor: str, token: str, key: str = "") -> CommandResult:
+        """Release every halt that an operator may release; recorded with the reason (S40)."""
+        if (known := self._done.get(key)) is not None:
+            return known
+        self._require(reason, "resume")
+        self._confirm("resume", token)
+        released = [halt.kind.value for halt in self._trader.keeper.state.halts]
+        await self._trader.keeper.resume(actor, reason)
+        self._trader.execution.view.frozen.clear()
+        left = self._trader.may_trade()
+        text = f"released {', '.join(released) or 'nothing'}" + (f"; still {left}" if left else "; entries begin again")
+        return await self._record("resume", {}, actor, reason, left is None, text, key=key)
+
+    async def close(self, symbol: str, reason: str, *, actor: str) -> CommandResult:
+        """Close one position, as the operator."""
+        now = self._trader.clock.now_ms()
+        holding = self._trader.execution.desk.positions.holdings.get(symbol)
+        if holding is None:
+            return CommandResult(command="close", done=False, text=f"there is no position in {symbol}")
+        signal = Signal(
+            id=f"{actor}-close-{now}", action=Action.CLOSE, symbol=symbol, side=holding.side, confidence=1.0, strategy=OPERATOR,
+            created_ms=now, episode=holding.episode, reason=reason,
+        )  # fmt: skip
+        return self._told(await self._trader.decider.decide(signal))
+
+    def _told(self, decision: Decision) -> CommandResult:
+        verdict, entry, report = decision.verdict, decision.entry, decision.exit
+        details: dict[str, Any] = {"trace": decision.trace_id}
+        if isinstance(verdict, Refused):
+            details["refusals"] = [refusal.sentence() for refusal in verdict.refusals]
+            return CommandResult(command="signal", done=False, text=f"refused: {details['refusals'][0]}", details=details)
+        if entry is not None and entry.refusal is not None:
+            return CommandResult(command="signal", done=False, text=f"not sent: {entry.refusal.sentence()}", details=details)
+        if entry is not None and entry.order is not None:
+            details |= {"order": msgspec.to_builtins(entry.order, str_keys=True), "episode": entry.episode}
+            order = entry.order
+            text = f"{order.status.value}: {order.filled} of {order.intent.size} {order.intent.symbol}"
+            return CommandResult(command="signal", done=True, text=text, details=details)
+        if report is not None:
+            details["exit"] = msgspec.to_builtins(report)
+            return CommandResult(command="signal", done=report.flat or report.closed > 0, text=report.text, details=details)
+        return CommandResult(command="signal", done=False, text="nothing was done", details=details)
+
+    def _confirm(self, action: str, token: str) -> None:
+        confirmation = self._prepared.pop(token, None)
+        if confirmation is None or confirmation.action != action:
+            raise CommandError(f"{action} needs its own confirmation: prepare it first; a token is good once and for one action")
+        if self._trader.clock.now_ms() > confirmation.expires_ms:
+            raise CommandError(f"the confirmation of {action} is older than {CONFIRMATION_MS // 1000} s; prepare it again")
+
+    @staticmethod
+    def _require(reason: str, command: str) -> None:
+        if not reason.strip():
+            raise CommandError(f"{command} needs a reason; it is recorded")
+
+    async def _record(
+        self, command: str, arguments: dict[str, str], actor: str, reason: str, done: bool, text: str, *,
+        details: dict[str, Any] | None = None, key: str = "",
+    ) -> CommandResult:  # fmt: skip
+        result = CommandResult(command=command, done=done, text=text, details=details or {})
+        now = self._trader.clock.now_ms()
+        self._trader.execution.desk.journal.later(
+            lambda tx: tx.audit.add(time_ms=now, actor=actor, command=command, arguments=arguments, result=text, reason=reason)
+        )
+        trace = self._trader.recorder.make(TraceKind.COMMAND, "", actor, steps=(f"{command}: {reason}", text))
+        self._trader.recorder.store_later(trace)
+        if key:
+            self._done[key] = result
+            while len(self._done) > _REMEMBERED:
+                self._done.popitem(last=False)
+        return result
+
+
+def _money(text: str | None) -> Any:
+    return None if text is None else dec(text)
+
+

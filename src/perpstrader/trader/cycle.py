@@ -1,0 +1,144 @@
+"""The trading cycle: one a symbol on each closed bar; every strategy looks, what it wants is decided, what it does not want is noted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from perpstrader.domain import Candle, MarketView, Signal
+from perpstrader.execution import Execution
+from perpstrader.runtime import Clock
+from perpstrader.runtime.pool import TaskPool
+from perpstrader.strategies import StrategyRunner
+from perpstrader.trader.counters import RunCounters
+from perpstrader.trader.decisions import Decider
+from perpstrader.trader.recorder import Recorder
+from perpstrader.traces.records import NoteCode
+from perpstrader.venue.market_data import MarketData
+
+_HISTORY: Final = 400
+
+
+class Cycle:
+    """Takes closed bars as they come and runs their cycles in order; a signal's way to the venue delays no other symbol."""
+
+    def __init__(
+        self, runners: Sequence[StrategyRunner], decider: Decider, execution: Execution, market: MarketData, recorder: Recorder,
+        clock: Clock, pool: TaskPool, counters: RunCounters, *, may_trade: Callable[[], str | None],
+    ) -> None:  # fmt: skip
+        self._runners = runners
+        self._decider = decider
+        self._execution = execution
+        self._market = market
+        self._recorder = recorder
+        self._clock = clock
+        self._pool = pool
+        self._counters = counters
+        self._may_trade = may_trade
+        self._history: dict[str, deque[Candle]] = {}
+        self._waiting: deque[Candle] = deque()
+        self._wake = asyncio.Event()
+        self._busy = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def warm_up(self, candles: Iterable[Candle]) -> None:
+        """Take history that was read before the first live bar; the strategies see it as history, not as bars to act on."""
+        for candle in candles:
+            self._remember(candle)
+
+    def take(self, candle: Candle) -> None:
+        """A closed bar; its cycle runs as soon as the loop gets to it."""
+        self._waiting.append(candle)
+        self.idle.clear()
+        self._wake.set()
+
+    async def run(self, beat: Callable[[], None]) -> None:
+        """Run cycles for ever."""
+        while True:
+            beat()
+            while self._waiting:
+                await self._one(self._waiting.popleft())
+                beat()
+            self._settle_idle()
+            self._wake.clear()
+            await self._wake.wait()
+
+    def history(self, symbol: str) -> Sequence[Candle]:
+        """The bars of a symbol that are kept, oldest first."""
+        return tuple(self._history.get(symbol, ()))
+
+    async def _one(self, candle: Candle) -> None:
+        history = self._history.get(candle.symbol)
+        if history and candle.open_ms <= history[-1].open_ms:
+            return
+        self._remember(candle)
+        self._counters.bars += 1
+        self._counters.cycles += 1
+        self._market.take_bar(candle)
+        market = self._market.snapshot(candle.symbol)
+        if market is None:
+            self._recorder.silence(candle, NoteCode.DATA_STALE, "no price has been seen yet")
+            return
+        view = MarketView(
+            symbol=candle.symbol, time_ms=self._clock.now_ms(), candle=candle, history=self._history[candle.symbol], market=market,
+            position=self._execution.position(candle.symbol),
+        )  # fmt: skip
+        spoke = False
+        for runner in self._runners:
+            if runner.wants(candle.symbol, candle.interval):
+                spoke = await self._ask(runner, view) or spoke
+        if not spoke:
+            self._note_silence(candle)
+
+    async def _ask(self, runner: StrategyRunner, view: MarketView) -> bool:
+        outcome = await runner.on_market(view)
+        if outcome.error is not None:
+            self._counters.strategy_errors += 1
+            self._recorder.silence(view.candle, NoteCode.STRATEGY_FAILED, outcome.error, runner.strategy.name)
+            return True
+        if outcome.signal is None:
+            return False
+        self._decide(outcome.signal, view.candle, _indicators(runner, view.symbol))
+        return True
+
+    def _decide(self, signal: Signal, candle: Candle, indicators: Mapping[str, float]) -> None:
+        self._busy += 1
+        self._pool.spawn(f"decide-{signal.id}", self._decided(signal, candle, indicators))
+
+    async def _decided(self, signal: Signal, candle: Candle, indicators: Mapping[str, float]) -> None:
+        try:
+            await self._decider.decide(signal, candle=candle, indicators=indicators)
+        finally:
+            self._busy -= 1
+            self._settle_idle()
+
+    def _settle_idle(self) -> None:
+        if not self._busy and not self._waiting:
+            self.idle.set()
+
+    def _note_silence(self, candle: Candle) -> None:
+        why = self._may_trade()
+        if why is not None:
+            self._recorder.silence(candle, NoteCode.TRADER_HALTED, why)
+            return
+        seen = "; ".join(filter(None, (_said(runner, candle.symbol) for runner in self._runners)))
+        self._recorder.silence(candle, NoteCode.NO_SIGNAL, seen)
+
+    def _remember(self, candle: Candle) -> None:
+        history = self._history.setdefault(candle.symbol, deque(maxlen=_HISTORY))
+        if not history or candle.open_ms > history[-1].open_ms:
+            history.append(candle)
+
+
+def _indicators(runner: StrategyRunner, symbol: str) -> Mapping[str, float]:
+    values = getattr(runner.strategy, "indicators", None)
+    return values(symbol) if callable(values) else {}
+
+
+def _said(runner: StrategyRunner, symbol: str) -> str:
+    explain = getattr(runner.strategy, "explain", None)
+    text = explain(symbol) if callable(explain) else ""
+    return f"{runner.strategy.name}: {text}" if text else ""

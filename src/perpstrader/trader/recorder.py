@@ -1,0 +1,169 @@
+"""The recorder: makes the trace of each decision, stores it, and adds what became of it, refusals and silences included."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from perpstrader.domain import (
+    Candle,
+    Fill,
+    MarketSnapshot,
+    Order,
+    Portfolio,
+    PortfolioDigest,
+    Signal,
+    Step,
+    Trace,
+    TraceKind,
+    Verdict,
+    plain,
+)
+from perpstrader.execution import Note
+from perpstrader.runtime import Clock
+from perpstrader.runtime.pool import TaskPool
+from perpstrader.traces.contract import TraceStore
+from perpstrader.traces.records import CycleNote, NoteCode
+
+_OPEN_TRACES: Final = 512
+_NOTES_PER_COMMIT: Final = 512
+_RECENT: Final = 500
+
+
+class Recorder:
+    """One a trader. What it cannot store is counted and reported; it never raises into the order path (S62)."""
+
+    def __init__(
+        self, store: TraceStore, clock: Clock, pool: TaskPool, *, prefix: str, settings_digest: str, version: str, interval: str,
+        on_gap: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._clock = clock
+        self._pool = pool
+        self._prefix = prefix
+        self._settings_digest = settings_digest
+        self._version = version
+        self._interval = interval
+        self._on_gap = on_gap
+        self._sequence = 0
+        self._notes: list[CycleNote] = []
+        self._open: OrderedDict[str, Trace] = OrderedDict()
+        self._of_episode: dict[str, str] = {}
+        self.recent: deque[Note] = deque(maxlen=_RECENT)
+        self.recent_decisions: deque[Trace] = deque(maxlen=50)
+
+    def make(
+        self, kind: TraceKind, symbol: str, strategy: str, *, signal: Signal | None = None, verdict: Verdict | None = None,
+        candle: Candle | None = None, market: MarketSnapshot | None = None, portfolio: Portfolio | None = None,
+        indicators: Mapping[str, float] | None = None, steps: tuple[str, ...] = (), errors: tuple[str, ...] = (), episode: str = "",
+        led_to_order: bool = False,
+    ) -> Trace:  # fmt: skip
+        """A new trace of this moment, numbered, not yet stored."""
+        now = self._clock.now_ms()
+        self._sequence += 1
+        return Trace(
+            id=f"{now:012x}-{self._prefix}-{self._sequence:06x}", sequence=self._sequence, kind=kind, accepted_ms=now, symbol=symbol,
+            strategy=strategy, interval=self._interval, settings_digest=self._settings_digest, version=self._version, signal=signal,
+            verdict=verdict, candle=candle, market=market, portfolio=_digest(portfolio) if portfolio is not None else None,
+            ages_ms=_ages(market, portfolio, now), indicators=dict(indicators or {}),
+            steps=tuple(Step(time_ms=now, text=text) for text in steps), errors=errors, episode=episode, led_to_order=led_to_order,
+            completed=not errors,
+        )  # fmt: skip
+
+    def store(self, trace: Trace) -> Awaitable[None]:
+        """Store it; the awaitable is the acknowledgement, and nobody has to await it."""
+        self.recent_decisions.append(trace)
+        self._keep(trace)
+        return self._guarded(trace, self._store.store(trace))
+
+    def store_later(self, trace: Trace) -> None:
+        """Store it beside the trading."""
+        self._pool.spawn(f"trace-{trace.id}", self._finish(self.store(trace)))
+
+    def amend(
+        self, trace_id: str, *, order: Order | None = None, fills: tuple[Fill, ...] = (), step: str = "", episode: str = "",
+        errors: tuple[str, ...] = (), outcome_usd: Decimal | None = None, led_to_order: bool | None = None,
+    ) -> None:  # fmt: skip
+        """Add to the later life of a decision; a trace that is no longer held here is left as it is."""
+        trace = self._open.get(trace_id)
+        if trace is None:
+            return
+        now = self._clock.now_ms()
+        orders = tuple(o for o in trace.orders if order is None or o.cloid != order.cloid) + ((order,) if order is not None else ())
+        changed = msgspec.structs.replace(
+            trace, orders=orders, fills=trace.fills + fills, errors=trace.errors + errors, episode=episode or trace.episode,
+            steps=(*trace.steps, Step(time_ms=now, text=step)) if step else trace.steps, completed=trace.completed and not errors,
+            outcome_usd=plain(outcome_usd) if outcome_usd is not None else trace.outcome_usd,
+            outcome_ms=now if outcome_usd is not None else trace.outcome_ms,
+            led_to_order=trace.led_to_order if led_to_order is None else led_to_order,
+        )  # fmt: skip
+        self._open[trace_id] = changed
+        if episode:
+            self._of_episode[episode] = trace_id
+        self._pool.spawn(f"trace-{trace_id}", self._finish(self._guarded(changed, self._store.update(changed))))
+
+    def take(self, note: Note) -> None:
+        """A note from execution: kept for the console, and added to the trace of its episode."""
+        self.recent.append(note)
+        trace_id = self._of_episode.get(note.episode)
+        if trace_id is not None and note.kind != "fill":
+            self.amend(trace_id, step=f"{note.kind}: {note.text}")
+
+    def trace_of_episode(self, episode: str) -> str | None:
+        """The decision that led to an episode, while it is held here."""
+        return self._of_episode.get(episode)
+
+    def silence(self, candle: Candle, code: NoteCode, text: str, strategy: str = "") -> None:
+        """Note that a cycle decided nothing; written in batches."""
+        self._notes.append(CycleNote(candle.symbol, candle.interval, candle.close_ms, code, text, strategy))
+        if len(self._notes) >= _NOTES_PER_COMMIT:
+            self._pool.spawn("cycle-notes", self.flush())
+
+    async def flush(self) -> None:
+        """Have the noted silences on disk."""
+        notes, self._notes = self._notes, []
+        if notes:
+            try:
+                await self._store.store_notes(notes)
+            except Exception as error:
+                self._on_gap(f"{len(notes)} cycle notes were not stored: {error}")
+
+    async def _guarded(self, trace: Trace, stored: Awaitable[None]) -> None:
+        try:
+            await stored
+        except Exception as error:
+            self._on_gap(f"trace {trace.id} was not stored: {type(error).__name__}: {error}")
+            raise
+
+    async def _finish(self, stored: Awaitable[None]) -> None:
+        try:
+            await stored
+        except Exception:  # counted and reported where it happened; the order path goes on (S62)
+            return
+
+    def _keep(self, trace: Trace) -> None:
+        self._open[trace.id] = trace
+        while len(self._open) > _OPEN_TRACES:
+            gone, old = self._open.popitem(last=False)
+            if self._of_episode.get(old.episode) == gone:
+                del self._of_episode[old.episode]
+
+
+def _digest(portfolio: Portfolio) -> PortfolioDigest:
+    return PortfolioDigest(
+        version=portfolio.version, equity_usd=plain(portfolio.equity_usd), available_usd=plain(portfolio.available_usd),
+        gross_notional_usd=plain(portfolio.gross_notional_usd), positions=len(portfolio.positions), as_of_ms=portfolio.as_of_ms,
+    )  # fmt: skip
+
+
+def _ages(market: MarketSnapshot | None, portfolio: Portfolio | None, now_ms: int) -> dict[str, int]:
+    ages = {}
+    if market is not None:
+        ages = {"book": now_ms - market.book_ms, "context": now_ms - market.context_ms}
+    if portfolio is not None:
+        ages["account"] = now_ms - portfolio.as_of_ms
+    return ages

@@ -1,0 +1,191 @@
+"""What a person sees of a running trader: one frozen value, the same for the terminal, the control port and ``--json``."""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal
+from typing import Final
+
+import msgspec
+
+from perpstrader.domain import Approved, Position, Refused, Trace, plain
+from perpstrader.domain.money import CENT, ZERO
+from perpstrader.trader.trader import Trader
+
+_SHOWN: Final = 12
+_SEVEN_FIGURES: Final = Context(prec=7)
+
+
+class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One open position; money in USD, ``liquidation_distance_pct`` and ``stop_distance_pct`` in percent of mark."""
+
+    symbol: str
+    side: str
+    size: str
+    entry_price: str
+    mark_price: str
+    notional_usd: str
+    unrealized_usd: str
+    stop_price: str
+    protection: str
+    stop_distance_pct: str
+    target_price: str
+    liquidation_price: str
+    liquidation_distance_pct: str
+    leverage: int
+    owner: str
+    episode: str
+    opened_ms: int
+
+
+class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One order that the venue may still execute."""
+
+    symbol: str
+    purpose: str
+    side: str
+    size: str
+    filled: str
+    limit_price: str
+    trigger_price: str
+    status: str
+    oid: int | None
+    cloid: str
+    episode: str
+    sent_ms: int
+
+
+class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision in a line: what was wanted, what was said, why."""
+
+    id: str
+    time_ms: int
+    kind: str
+    symbol: str
+    strategy: str
+    wanted: str
+    verdict: str
+    why: str
+
+
+class HaltRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One halt in force."""
+
+    kind: str
+    since_ms: int
+    until_ms: int | None
+    reason: str
+    actor: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The trader now."""
+
+    network: str
+    account: str
+    time_ms: int
+    started_ms: int
+    equity_usd: str
+    available_usd: str
+    day_realized_usd: str
+    net_pnl_usd: str
+    fees_usd: str
+    funding_usd: str
+    drawdown_pct: str
+    may_trade: bool
+    why_not: str
+    halts: tuple[HaltRow, ...]
+    positions: tuple[PositionRow, ...]
+    orders: tuple[OrderRow, ...]
+    decisions: tuple[DecisionRow, ...]
+    incidents: tuple[str, ...]
+    connected: bool
+    reconciled: bool
+    journal_pending: int
+    bars: int
+    cycles: int
+    signals: int
+    approved: int
+    refused: int
+    orders_sent: int
+    fills: int
+    refused_by_reason: dict[str, int]
+    max_unprotected_ms: int
+    heartbeats_late: tuple[str, ...]
+
+
+def status_of(trader: Trader) -> Status:
+    """The trader now; reads only."""
+    portfolio, state, counters = trader.execution.view.build(), trader.keeper.state, trader.counters
+    accountant = trader.execution.accountant
+    peak = state.peak_equity_usd
+    drawdown = (peak - portfolio.equity_usd) / peak * 100 if peak else ZERO
+    why = trader.may_trade()
+    return Status(
+        network=trader.settings.venue.network, account=trader.execution.desk.client.account_address, time_ms=trader.clock.now_ms(),
+        started_ms=trader.started_ms, equity_usd=_usd(portfolio.equity_usd), available_usd=_usd(portfolio.available_usd),
+        day_realized_usd=_usd(state.realized_usd), net_pnl_usd=_usd(accountant.net_pnl_usd), fees_usd=_usd(accountant.fees_usd),
+        funding_usd=_usd(accountant.funding_usd), drawdown_pct=_usd(max(drawdown, ZERO)), may_trade=why is None, why_not=why or "",
+        halts=tuple(
+            HaltRow(kind=h.kind.value, since_ms=h.since_ms, until_ms=h.until_ms, reason=h.reason, actor=h.actor) for h in state.halts
+        ),
+        positions=tuple(_position(p) for p in portfolio.positions.values()), orders=order_rows(trader),
+        decisions=tuple(decision_row(t) for t in list(trader.recorder.recent_decisions)[-_SHOWN:]),
+        incidents=tuple(f"{n.kind} {n.symbol} {n.text}".replace("  ", " ") for n in trader.recorder.recent if n.grave)[-_SHOWN:],
+        connected=trader.connected, reconciled=portfolio.reconciled, journal_pending=trader.execution.desk.journal.pending,
+        bars=counters.bars, cycles=counters.cycles, signals=counters.signals, approved=counters.approved, refused=counters.refused,
+        orders_sent=counters.orders, fills=counters.fills, refused_by_reason=dict(counters.refused_by_reason),
+        max_unprotected_ms=trader.execution.protector.max_unprotected_ms,
+        heartbeats_late=tuple(beat.name for beat in trader.heartbeats() if beat.late),
+    )  # fmt: skip
+
+
+def order_rows(trader: Trader) -> tuple[OrderRow, ...]:
+    """Our live orders."""
+    return tuple(
+        OrderRow(
+            symbol=o.intent.symbol, purpose=o.intent.purpose.value, side="buy" if o.intent.buy else "sell", size=plain(o.intent.size),
+            filled=plain(o.filled), limit_price=plain(o.intent.limit_price),
+            trigger_price=plain(o.intent.trigger.price) if o.intent.trigger is not None else "", status=o.status.value, oid=o.oid,
+            cloid=o.cloid, episode=o.intent.episode, sent_ms=o.sent_ms,
+        )  # fmt: skip
+        for o in trader.execution.desk.orders.live()
+    )
+
+
+def decision_row(trace: Trace) -> DecisionRow:
+    """One trace in a line."""
+    signal, verdict = trace.signal, trace.verdict
+    wanted = f"{signal.action.value} {signal.side.value}" if signal is not None else ""
+    word, why = trace.kind.value, trace.steps[-1].text if trace.steps else ""
+    if isinstance(verdict, Approved):
+        word = "approved"
+        why = f"{plain(verdict.size)} for {_usd(verdict.notional_usd)} USD, stop {plain(verdict.stop_price)}, risk {_usd(verdict.risk_usd)} USD"
+    elif isinstance(verdict, Refused):
+        word, why = "refused", "; ".join(refusal.sentence() for refusal in verdict.refusals[:2])
+    return DecisionRow(
+        id=trace.id, time_ms=trace.accepted_ms, kind=trace.kind.value, symbol=trace.symbol, strategy=trace.strategy, wanted=wanted,
+        verdict=word, why=why,
+    )  # fmt: skip
+
+
+def _position(position: Position) -> PositionRow:
+    stop, distance = position.stop, position.liquidation_distance_fraction
+    stop_distance = abs(position.mark_price - stop.trigger_price) / position.mark_price * 100 if stop is not None else None
+    return PositionRow(
+        symbol=position.symbol, side=position.side.value, size=plain(position.size), entry_price=_price(position.entry_price),
+        mark_price=plain(position.mark_price), notional_usd=_usd(position.notional_usd), unrealized_usd=_usd(position.unrealized_usd),
+        stop_price=plain(stop.trigger_price) if stop is not None else "", protection=position.protection.value,
+        stop_distance_pct=_usd(stop_distance) if stop_distance is not None else "",
+        target_price=plain(position.target_price) if position.target_price is not None else "",
+        liquidation_price=_price(position.liquidation_price) if position.liquidation_price is not None else "",
+        liquidation_distance_pct=_usd(distance * 100) if distance is not None else "", leverage=position.leverage,
+        owner=position.owner, episode=position.episode, opened_ms=position.opened_ms,
+    )  # fmt: skip
+
+
+def _usd(value: Decimal) -> str:
+    return plain(value.quantize(CENT))
+
+
+def _price(value: Decimal) -> str:
+    return plain(_SEVEN_FIGURES.plus(value))

@@ -1,0 +1,245 @@
+"""The trader: all parts of one account's trading, running together, and stopped by a stated policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Final
+
+from perpstrader.domain import (
+    Candle,
+    CashFlow,
+    Fill,
+    FundingPayment,
+    HaltKind,
+    PerpsTraderError,
+    Reason,
+    Refusal,
+    Trace,
+    TraceKind,
+    VenueError,
+)
+from perpstrader.execution import Execution, FlattenReport, Note
+from perpstrader.risk.keeper import RiskKeeper
+from perpstrader.runtime import Clock, Heartbeat, Supervisor
+from perpstrader.runtime.pool import TaskPool
+from perpstrader.settings import Settings
+from perpstrader.state import StateStore
+from perpstrader.trader.counters import RunCounters
+from perpstrader.trader.cycle import Cycle
+from perpstrader.trader.decisions import Decider
+from perpstrader.trader.recorder import Recorder
+from perpstrader.venue.contract import OrderRecord
+from perpstrader.venue.market_data import MarketData
+from perpstrader.venue.streams import Streams
+
+_PROTECTION_WATCH_S: Final = 1.0
+_NOTE_FLUSH_S: Final = 5.0
+_LATE: Final = 4
+
+
+class Trader:
+    """Built by ``trader.build``; ``start`` returns when the account is reconciled and protected, ``stop`` when nothing more is sent."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, store: StateStore, execution: Execution, keeper: RiskKeeper, market: MarketData,
+        streams: Streams, cycle: Cycle, decider: Decider, recorder: Recorder, pool: TaskPool, supervisor: Supervisor,
+        counters: RunCounters,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self.clock = clock
+        self.store = store
+        self.execution = execution
+        self.keeper = keeper
+        self.market = market
+        self.streams = streams
+        self.cycle = cycle
+        self.decider = decider
+        self.recorder = recorder
+        self.counters = counters
+        self._pool = pool
+        self._supervisor = supervisor
+        self._stopping = False
+        self.started_ms = 0
+        self.connected = False
+        self.start_equity_usd = Decimal(0)
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Connect, restore, compare with the venue, confirm leverage, warm up, then begin the cycles. Raises what makes trading unsafe."""
+        self.started_ms = self.clock.now_ms()
+        self._supervisor.start("journal", self.execution.desk.journal.run, deadline_ms=60_000 * 60)
+        await self.execution.restore()
+        self._supervisor.start("streams", self.streams.run, deadline_ms=60_000)
+        await self.execution.start()
+        self.start_equity_usd = self.execution.view.equity_usd()
+        await self._on_equity()
+        for symbol in self.settings.trader.symbols:
+            await self.execution.confirm_leverage(symbol, self.settings.venue.leverage)
+        self._supervisor.start("cycles", self.cycle.run, deadline_ms=60_000 * 60)
+        self._supervisor.start("protection", self._watch_protection, deadline_ms=int(_LATE * _PROTECTION_WATCH_S * 1000))
+        interval = self.settings.execution.reconcile_interval_ms
+        self._supervisor.start("reconcile", self._reconcile, deadline_ms=_LATE * interval)
+        self._supervisor.start("records", self._flush_records, deadline_ms=int(_LATE * _NOTE_FLUSH_S * 1000))
+
+    async def stop(self) -> FlattenReport | None:
+        """No more entries; then the stop policy: keep every position under its stop, or flatten. When it returns nothing more is sent."""
+        self._stopping = True
+        report = None
+        canceled = await self.execution.entries.cancel_all("the trader stops")
+        if self.settings.trader.stop_policy == "flatten":
+            report = await self.execution.flatten("stop policy: flatten")
+        policy, text = self.settings.trader.stop_policy, ""
+        if report is None:
+            unprotected = [h.symbol for h in self.execution.desk.positions.holdings.values() if self.execution.protector.stop_of(h.symbol) is None]
+            for symbol in unprotected:
+                await self.execution.protector.ensure(symbol)
+            text = f"{len(self.execution.desk.positions.holdings)} positions kept under their stops"
+        trace = self.recorder.make(TraceKind.COMMAND, "", "trader", steps=(f"stop by policy {policy}: {canceled} entries taken back; {text}",))
+        await self._supervisor.stop()
+        await self._pool.stop()
+        await self._last_writes(trace)
+        await self.execution.desk.client.close()
+        return report
+
+    async def _last_writes(self, trace: Trace) -> None:
+        try:
+            await self.recorder.store(trace)
+            await self.recorder.flush()
+            await self.execution.desk.journal.flush()
+        except PerpsTraderError as error:
+            self._note("records", f"not everything was written at the stop: {error}")
+
+    # --- what the venue's streams tell (venue.streams.StreamHandler) ---
+
+    def on_bar(self, candle: Candle) -> None:
+        """A closed bar."""
+        self.cycle.take(candle)
+
+    def on_fills(self, fills: Sequence[Fill]) -> None:
+        """Fills of this account."""
+        before = self.execution.accountant.fills
+        self.execution.on_fills(fills)
+        self.counters.fills += self.execution.accountant.fills - before
+
+    def on_order_record(self, cloid: str, record: OrderRecord) -> None:
+        """A change of one order."""
+        self.execution.on_order_record(cloid, record)
+
+    def on_funding(self, payments: Sequence[FundingPayment]) -> None:
+        """Funding payments."""
+        self.execution.on_funding(payments)
+
+    def on_cash_flows(self, flows: Sequence[CashFlow]) -> None:
+        """Deposits, withdrawals, transfers."""
+        self.execution.on_cash_flows(flows)
+
+    def on_market(self, symbol: str) -> None:
+        """A new price; the loss limits look at every mark of what is held (S41)."""
+        if symbol in self.execution.desk.positions.holdings and not self._stopping:
+            self._look_at_equity()
+
+    def on_connected(self, reconnected: bool) -> None:
+        """The stream is up; after a break everything that it may have missed is read again."""
+        self.connected = True
+        if reconnected:
+            self._pool.spawn("reconcile-reconnect", self.execution.reconciler.run())
+
+    def on_disconnected(self, reason: str) -> None:
+        """The stream is down; entries wait, protection and exits go on by REST."""
+        self.connected = False
+        self._note("stream-down", reason)
+
+    def heartbeats(self) -> list[Heartbeat]:
+        """The loops that run, and how long each has been silent."""
+        return self._supervisor.heartbeats()
+
+    # --- gates ---
+
+    def gate(self, symbol: str) -> Refusal | None:
+        """Asked once more right before an entry goes out (S40): anything that stops entries stops this one too."""
+        state = self.keeper.state
+        if state.halts:
+            return Refusal(reason=Reason.HALTED, value=state.halts[0].kind.value, hint=state.halts[0].reason)
+        if self._stopping:
+            return Refusal(reason=Reason.HALTED, value="stopping", hint="the trader is stopping")
+        if self.settings.risk.emergency_stop:
+            return Refusal(reason=Reason.EMERGENCY_STOP, value="true", hint="set EMERGENCY_STOP to false and start again")
+        if self.execution.exits.in_progress(symbol):
+            return Refusal(reason=Reason.EXIT_IN_PROGRESS, value=symbol, hint="an exit of the last position is not settled yet")
+        if not self.execution.view.reconciled:
+            return Refusal(reason=Reason.NOT_RECONCILED, hint="the books are being compared with the venue")
+        return None
+
+    def may_trade(self) -> str | None:
+        """Why there are no entries now, or ``None``."""
+        halts = self.keeper.state.halts
+        if halts:
+            return f"halted ({halts[0].kind.value}): {halts[0].reason}"
+        return "the trader is stopping" if self._stopping else None
+
+    async def halt(self, kind: HaltKind, reason: str, actor: str = "trader") -> None:
+        """No entries from now on; on disk before it returns (S40)."""
+        await self.keeper.halt(kind, reason, actor)
+        trace = self.recorder.make(TraceKind.HALT, "", actor, steps=(f"{kind.value}: {reason}",))
+        self.recorder.store_later(trace)
+
+    # --- loops ---
+
+    async def _watch_protection(self, beat: Callable[[], None]) -> None:
+        while True:
+            beat()
+            await self.execution.watch_protection()
+            await self.clock.sleep(_PROTECTION_WATCH_S)
+
+    async def _reconcile(self, beat: Callable[[], None]) -> None:
+        interval_s = self.settings.execution.reconcile_interval_ms / 1000
+        while True:
+            beat()
+            await self.clock.sleep(interval_s)
+            await self._check_account()
+            report = await self.execution.reconciler.run()
+            if report.differences:
+                self._note("differs", ", ".join(f"{d.symbol}: {d.ours} here, {d.venues} at the venue" for d in report.differences))
+            self._look_at_equity()
+
+    async def _check_account(self) -> None:
+        """The account's mode and the address budget, each at its own pace (S39, S18)."""
+        age = self.clock.now_ms() - self.execution.account.mode_read_ms
+        if age < self.settings.execution.account_mode_interval_ms:
+            return
+        try:
+            self.execution.view.address_budget_left = (await self.execution.desk.client.rate_limit()).left
+            await self.execution.account.check_mode()
+        except VenueError as error:
+            self._note("account-unreadable", str(error))
+        except PerpsTraderError as error:
+            await self.halt(HaltKind.CASH_FLOW, str(error))
+
+    async def _flush_records(self, beat: Callable[[], None]) -> None:
+        while True:
+            beat()
+            await self.clock.sleep(_NOTE_FLUSH_S)
+            await self.recorder.flush()
+
+    # --- loss limits ---
+
+    def _look_at_equity(self) -> None:
+        halts = self.keeper.on_equity(self.execution.view.equity_usd(), self.clock.now_ms())
+        if halts:
+            self._pool.spawn("halts", self._carry_out_halts())
+
+    async def _on_equity(self) -> None:
+        self.keeper.on_equity(self.execution.view.equity_usd(), self.clock.now_ms())
+        await self._carry_out_halts()
+
+    async def _carry_out_halts(self) -> None:
+        """Have tripped halts on disk, and flatten where one of them says so."""
+        await self.keeper.settle_halts()
+        for halt in self.keeper.state.halts:
+            if halt.flatten and self.execution.desk.positions.holdings:
+                await self.execution.flatten(f"{halt.kind.value}: {halt.reason}")
+
+    def _note(self, kind: str, text: str) -> None:
+        self.recorder.take(Note(time_ms=self.clock.now_ms(), kind=kind, symbol="", text=text, grave=True))
