@@ -1,4 +1,6 @@
-"""The engine's arithmetic against what the venue itself answered: recorded account states, fills, funding, premiums, and published vectors."""
+"""The engine's arithmetic against what the venue itself answered: recorded account states, fills, funding, premiums,
+and published vectors.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ def micro(text: str) -> int:
 
 
 class Recorded:
-    """A recorded position in the engine's integers; mark and exact entry notional follow from value and unrealized PnL."""
+    """A recorded position in the engine's integers; mark and exact entry follow from value and unrealized PnL."""
 
     def __init__(self, row: dict[str, Any]) -> None:
         self.coin = row["coin"]
@@ -93,7 +95,9 @@ def test_the_recorded_account_adds_up_to_the_micro_usd(test_data: Path) -> None:
 
 
 def test_recorded_liquidation_prices_of_three_shorts_agree_on_one_available_margin(test_data: Path) -> None:
-    """That account has collateral outside the perp ledger, so the margin that the venue used is solved from one price and must give the others."""
+    """That account has collateral outside the perp ledger, so the margin that the venue used is solved from one price
+    and must give the others.
+    """
     positions = positions_of(load(test_data / SMALL))
     first = positions[0]
     published = Fraction(first.row["liquidationPx"])
@@ -228,7 +232,8 @@ def recorded_fills(test_data: Path) -> dict[tuple[str, str], list[dict[str, str]
 
 
 def test_recorded_fill_chains_replay_through_the_account_with_the_same_positions_and_profit(test_data: Path) -> None:
-    """Positions and directions are equal on all rows; profit too, but for an entry on the edge of a price unit and the export's rounding.
+    """Positions and directions are equal on all rows; profit too, but for an entry on the edge of a price unit and the
+    export's rounding.
 
     The export lacks some BTC fills: a chain starts anew where the recorded position was flat.
     """

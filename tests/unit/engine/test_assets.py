@@ -40,7 +40,7 @@ def test_a_price_has_five_figures_and_few_decimals_but_integers_always_pass(
         assert float(asset(size_decimals).price_text(value)) == float(text)
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1e3", "nan", "0", "0.0", "1.", ".5", " 1", "１"])
+@pytest.mark.parametrize("text", ["", "-1", "1e3", "nan", "0", "0.0", "1.", ".5", " 1", "\uff11"])
 def test_what_is_no_positive_plain_number_is_an_invalid_price(text: str) -> None:
     assert asset(2).price_from_text(text) is RejectCode.INVALID_PRICE
 

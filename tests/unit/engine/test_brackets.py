@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.engine.box import ALICE, Box, levels, lots, price, stop, target
 
 from perpstrader.paper.engine import (
     EngineConfig,
@@ -15,7 +16,6 @@ from perpstrader.paper.engine import (
     WaitingForFill,
     WaitingForTrigger,
 )
-from tests.unit.engine.box import ALICE, Box, levels, lots, price, stop, target
 
 
 def legs(box: Box, size: int | str = 2) -> tuple[NewOrder, NewOrder]:
@@ -93,11 +93,16 @@ def test_cancelling_a_part_filled_parent_cancels_its_children() -> None:
 
 def test_a_part_filled_parent_cancelled_for_margin_arms_its_children() -> None:
     box = Box(funds=1_000)
-    box.bracket(box.order("buy", 150, 98), *legs(box, 150))
+    leg = box.order("sell", 150, 70, reduce_only=True, trigger=stop(85), cloid="0x51")
+    parent, _ = box.bracket(box.order("buy", 150, 98), leg)
+    assert isinstance(parent, Resting)
     box.print("97.9", 20, buy=False)
-    box.apply(mark=price("96"), bids=levels((70, 1)), asks=levels(("97.5", 500)))
     box.events()
-    assert box.size() == lots(150) or live(box) == ["0x51", "0x7a"]
+    box.apply(mark=price(91), bids=levels((90, 500)), asks=levels(("97.5", 500)))
+    assert [status for _, status in box.statuses()] == ["marginCanceled", "open"]
+    assert [view.held for view in box.exchange.open_orders(ALICE)] == [False]
+    box.quote(84)
+    assert box.size() == 0
 
 
 def test_the_filled_child_ends_its_sibling() -> None:

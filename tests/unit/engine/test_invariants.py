@@ -1,4 +1,4 @@
-"""Whatever users, feed and time do: money is conserved to the micro-USD, and no order does more than it was allowed to."""
+"""Whatever users, feed and time do: money is conserved to the micro-USD, and no order does more than it may."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.engine.box import ALICE, ASSETS, BOB, BTC, CAROL, SOL, usd
 
 from perpstrader.paper.engine import (
     Event,
     Exchange,
     FillEvent,
+    FundingEvent,
     Grouping,
+    LedgerEvent,
     Level,
+    LiquidationEvent,
     MarketUpdate,
     NewOrder,
     OrderUpdate,
@@ -26,7 +30,6 @@ from perpstrader.paper.engine import (
     account,
     lifecycle,
 )
-from tests.unit.engine.box import ALICE, ASSETS, BOB, BTC, CAROL, SOL, usd
 
 USERS = (ALICE, BOB, CAROL)
 START = {"SOL": 1_000_000, "BTC": 600_000}
@@ -43,6 +46,7 @@ class World:
     reduce_only: dict[int, bool] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
     positions: dict[tuple[str, str], int] = field(default_factory=dict)
+    cash: dict[str, int] = field(default_factory=dict)
     checks: dict[str, int] = field(default_factory=lambda: {"conserved": 0, "reducing": 0, "liquidated": 0, "fills": 0})
 
     def run(self) -> World:
@@ -181,6 +185,10 @@ class World:
                     self.sizes[event.order.oid] = event.order.orig_size
             elif isinstance(event, FillEvent):
                 self.see_fill(event)
+            elif isinstance(event, FundingEvent | LedgerEvent):
+                self.cash[event.user] = self.cash.get(event.user, 0) + event.usdc
+            elif isinstance(event, LiquidationEvent) and event.method == "backstop":
+                self.cash[event.user] = 0
         for user in USERS:
             view = self.exchange.account_state(user)
             held = {p.coin: p.size for p in view.positions}
@@ -193,15 +201,18 @@ class World:
                 ]
                 assert sum(o.size for o in resting) <= abs(held.get(coin, 0))
             worth = sum(p.size * self.exchange.market(p.coin).mark for p in view.positions)  # type: ignore[operator]
-            assert view.account_value == view.total_raw_usd + worth
+            assert view.total_raw_usd == self.cash[user], "cash follows from the events alone"
+            assert view.account_value == self.cash[user] + worth
             assert 0 not in held.values()
 
     def see_fill(self, event: FillEvent) -> None:
         fill, key = event.fill, (event.user, event.fill.coin)
+        signed = fill.size if fill.is_buy else -fill.size
+        self.cash[event.user] = self.cash.get(event.user, 0) - signed * fill.px - fill.fee
         self.checks["fills"] += 1
         before = self.positions.get(key, 0)
         assert fill.start_position == before
-        after = before + (fill.size if fill.is_buy else -fill.size)
+        after = before + signed
         self.positions[key] = after
         if before * (after - before) >= 0:
             assert fill.closed_pnl == 0
@@ -257,6 +268,11 @@ def test_every_order_reaches_one_end_at_most_and_open_ones_none(seed: int) -> No
     assert seen == live | ends.keys()
 
 
+def run_worlds(count: int) -> None:
+    for seed in range(count):
+        World(seed, 200).run()
+
+
 def test_the_conservation_check_fails_when_a_fee_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = account.Account.trade
 
@@ -265,12 +281,10 @@ def test_the_conservation_check_fails_when_a_fee_is_lost(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(account.Account, "trade", forgetful)
     with pytest.raises(AssertionError):
-        for seed in range(5):
-            World(seed, 200).run()
+        run_worlds(5)
 
 
 def test_the_reduce_only_check_fails_when_orders_do_not_follow_the_position(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "follow_position", lambda *_: None)
     with pytest.raises(AssertionError):
-        for seed in range(20):
-            World(seed, 200).run()
+        run_worlds(20)

@@ -1,4 +1,4 @@
-"""Margin arithmetic: the tiers of the docs, liquidation prices that really are where equity meets maintenance, truncation."""
+"""Margin arithmetic: the docs' tiers, liquidation prices where equity really meets maintenance, truncation."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from tests.unit.engine.box import ALICE, BOB, Box, lots, price, usd
 
 from perpstrader.paper.engine import (
     Done,
@@ -18,7 +19,6 @@ from perpstrader.paper.engine import (
     Tif,
     TradeEvent,
 )
-from tests.unit.engine.box import ALICE, BOB, Box, lots, price, usd
 
 
 def code(result: object) -> RejectCode:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from perpstrader.paper.engine import EngineConfig, Filled, RejectCode, Rejected, Resting, Tif
 from tests.unit.engine.box import ALICE, BOB, Box, lots, price, stop
+
+from perpstrader.paper.engine import EngineConfig, Filled, RejectCode, Rejected, Resting, Tif
 
 
 def test_a_reduce_only_order_larger_than_the_position_is_clamped_and_never_flips() -> None:

@@ -1,9 +1,10 @@
-"""Resting orders against the outside market: crossed books, trades through the price, the queue at the price, margin at the match."""
+"""Resting orders and the outside market: crossed books, trades through and at the price, margin at the match."""
 
 from __future__ import annotations
 
-from perpstrader.paper.engine import Filled, Resting, Tif
 from tests.unit.engine.box import ALICE, BOB, Box, levels, lots, price
+
+from perpstrader.paper.engine import Filled, Resting, Tif
 
 
 def test_a_book_that_crosses_fills_at_the_orders_own_price_as_far_as_its_liquidity_goes() -> None:

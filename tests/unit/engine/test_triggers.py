@@ -1,20 +1,20 @@
-"""Triggers: fired by mark alone, in the order of the path, at their own level on a path and at the new market after a jump."""
+"""Triggers: fired by mark alone, on a path in its order and at their levels, after a jump at the new market."""
 
 from __future__ import annotations
 
 import pytest
+from tests.unit.engine.box import ALICE, BOB, Box, levels, lots, price, stop, target
 
 from perpstrader.paper.engine import (
     EngineConfig,
+    Grouping,
     RejectCode,
     Rejected,
     Resting,
     Tif,
     Trigger,
     WaitingForTrigger,
-    Grouping,
 )
-from tests.unit.engine.box import ALICE, Box, levels, lots, price, stop, target
 
 
 def held(box: Box, size: int = 2) -> Box:
@@ -76,7 +76,7 @@ def test_what_a_thin_book_leaves_of_a_market_stop_is_dropped_and_the_position_re
     assert isinstance(stopped, Resting)
     box.events()
     box.apply(bids=levels((94, 1), (93, 1), (91, 50)), asks=levels((96, 10)), mark=price(94))
-    assert [s for _, s in box.statuses()] == ["triggered", "canceled"][:1] + ["canceled"]
+    assert [s for _, s in box.statuses()] == ["triggered", "canceled"]
     assert box.size() == lots(3)
     assert box.exchange.open_orders(ALICE) == ()
 
@@ -217,3 +217,18 @@ def test_position_tpsl_must_be_reduce_only_triggers_on_a_position() -> None:
         (result,) = box.exchange.place(ALICE, [bad], Grouping.POSITION_TPSL, box.tick())
         assert isinstance(result, Rejected)
         assert result.reject.code is code
+
+
+def test_what_is_armed_behind_the_point_reached_on_a_path_meets_the_market_there() -> None:
+    """Bob's stop at 92 sells to Alice's resting entry; her stop at 95, armed by that fill, finds the market at 92."""
+    box = Box(funds=100_000)
+    box.buy(20, BOB)
+    box.place(box.order("sell", 20, 70, reduce_only=True, trigger=stop(92)), BOB)
+    leg = box.order("sell", 20, 70, reduce_only=True, trigger=stop("95"))
+    box.quote(100, size=1)
+    box.bracket(box.order("buy", 20, "97"), leg)
+    box.events()
+    box.quote("98", size=1, continuous=True)
+    box.apply(bids=levels((89, 50)), asks=levels(("97.5", 50)), mark=price(90), oracle=price(90), continuous=True)
+    fills = [e.fill for e in box.events() if hasattr(e, "fill") and e.user == ALICE]
+    assert [(f.is_buy, f.px) for f in fills] == [(True, price(97)), (False, price(91))]

@@ -97,9 +97,8 @@ class Account:
         in full.
 
         What an order would close is free: per coin and side, the lots beyond the position need their share of the
-        notional over the leverage.
-        Sells are counted at mark where that is above their limit. Triggers and waiting children hold nothing (API sheet
-        7.8).
+        notional over the leverage. Sells are counted at mark where that is above their limit. Triggers and waiting
+        children hold nothing (API sheet 7.8).
         """
         sides: dict[tuple[str, bool], tuple[Market, int, int]] = {}
         if extra is not None:

@@ -30,8 +30,7 @@ class EngineAsset(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     product in micro-USD.
 
     ``tiers`` are in rising order from 0; none means one tier at ``max_leverage``. ``impact_notional`` (micro-USD) is
-    what the impact
-    prices of the premium are taken at: 20,000 USD for BTC and ETH, 6,000 for others (API sheet 7.4).
+    what the impact prices of the premium are taken at: 20,000 USD for BTC and ETH, 6,000 for others (API sheet 7.4).
     """
 
     coin: str

@@ -35,14 +35,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one exchange in a box; money in micro-USD, bands in 1e-6, times in milliseconds.
 
     Undocumented at the venue, and set to the reading that hurts a careless client most: ``partial_gtc_rests`` (a GTC
-    that fills in part
-    answers ``resting``, so the fill shows only in the fills), ``arm_children_of_partial_ioc`` (an IOC parent that fills
-    in part leaves
-    no stop), ``orphan_triggers_survive`` (a reduce-only trigger outlives its position and meets the next one),
-    ``reduce_only_trigger_needs_position``, ``grouped_fails_whole`` (one bad leg refuses the group with a single error),
-    ``triggers_die_in_post_only`` (a stop that fires in a post-only window is refused and gone), ``oracle_band``. The
-    same cloid may be
-    used again: nothing is refused for it, and the newest order is found by it.
+    that fills in part answers ``resting``, so the fill shows only in the fills), ``arm_children_of_partial_ioc`` (an
+    IOC parent that fills in part leaves no stop), ``orphan_triggers_survive`` (a reduce-only trigger outlives its
+    position and meets the next one), ``reduce_only_trigger_needs_position``, ``grouped_fails_whole`` (one bad leg
+    refuses the group with a single error), ``triggers_die_in_post_only`` (a stop that fires in a post-only window is
+    refused and gone), ``oracle_band``. The same cloid may be used again: nothing is refused for it, and the newest
+    order is found by it.
     """
 
     fee_tiers: tuple[FeeTier, ...] = FEE_TIERS

@@ -19,9 +19,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """One side of one trade, as ``userFills`` shows it. ``tid`` is shared by both sides; money in micro-USD.
 
     ``closed_pnl`` is gross of fees and counted from the truncated entry price (API sheet 7.1); ``fee`` includes
-    ``builder_fee`` and is
-    negative for a rebate. ``action`` numbers the action that caused the fill (the wire's ``hash``); 0 for the venue's
-    own.
+    ``builder_fee`` and is negative for a rebate. ``action`` numbers the action that caused the fill (the wire's
+    ``hash``); 0 for the venue's own.
     """
 
     coin: str

@@ -29,8 +29,7 @@ class Exchange:
     """The same calls with the same arguments give the same events, to the last byte.
 
     Users are lower-case addresses; a user exists from the first :meth:`fund` on. Times are milliseconds UTC and never
-    go back (an earlier
-    one counts as the latest seen). Units: API sheet 7.1 and :class:`EngineAsset`.
+    go back (an earlier one counts as the latest seen). Units: API sheet 7.1 and :class:`EngineAsset`.
     """
 
     def __init__(self, assets: Sequence[EngineAsset], config: EngineConfig | None = None) -> None:
@@ -61,6 +60,7 @@ class Exchange:
             self._advance(update.time_ms)
         market = state.markets[update.coin]
         market.time_ms = update.time_ms
+        continuous = update.continuous and not market.halted  # what comes after a halt is a jump
         market.halted = update.halted
         if update.bids is not None:
             market.feed_bids = update.bids
@@ -77,10 +77,10 @@ class Exchange:
             if update.mark is not None:
                 market.set_mark(update.mark)
             return
-        if update.mark is not None and not update.continuous:
+        if update.mark is not None and not continuous:
             market.set_mark(update.mark)
         matching.fill_resting(state, market, update.trades)
-        triggers.move_mark(state, market, old_mark, update.mark, continuous=update.continuous)
+        triggers.move_mark(state, market, old_mark, update.mark, continuous=continuous)
         liquidation.check(state, market)
         triggers.settle(state)
 
@@ -190,8 +190,7 @@ class Exchange:
         return queries.asset_account(self._state, user, coin)
 
     def state_version(self, user: str) -> int:
-        """Grows with each change of the account (orders, fills, cash, leverage), not with marks; 0 for an unknown user.
-        """
+        """Grows with each change of the account (orders, fills, cash, leverage), not with marks; 0 for a stranger."""
         account = self._state.accounts.get(user)
         return 0 if account is None else account.version
 

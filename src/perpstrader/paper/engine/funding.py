@@ -66,8 +66,7 @@ def sample(state: EngineState) -> None:
 
 
 def tick(state: EngineState) -> None:
-    """Charge every position open now; the house takes what truncation leaves. Samples and handed-in rates are used up.
-    """
+    """Charge every open position; the house takes what truncation leaves. Samples and handed-in rates are used up."""
     for coin, market in state.markets.items():
         handed, samples = market.handed_rate is not None, market.premium_samples
         if not handed and not samples:

@@ -99,8 +99,8 @@ def liquidation_price(
     ``None`` if none would.
 
     ``margin_available`` is account value less maintenance margin for cross, and (collateral + unrealized PnL) less own
-    maintenance margin for isolated
-    positions. The rate is that of the tier at today's notional, as the venue's published formula has it.
+    maintenance margin for isolated positions. The rate is that of the tier at today's notional, as the venue's
+    published formula has it.
     """
     if size == 0:
         return None
@@ -115,8 +115,8 @@ def liquidation_price(
 def fee(notional: int, rate_nano: int, discount: int = 0) -> int:
     """``notional`` x ``rate_nano`` x 1e-9, truncated; a rebate is negative.
 
-    A ``discount`` (in 1e-6; 4 % for the referred) is taken off the truncated fee and what is left is truncated again: so
-    do 4,700 recorded fills say.
+    A ``discount`` (in 1e-6; 4 % for the referred) is taken off the truncated fee and what is left is truncated again:
+    so do 4,700 recorded fills say.
     """
     full = truncated(notional * rate_nano, 1_000_000_000)
     return truncated(full * (1_000_000 - discount), 1_000_000) if discount else full

@@ -23,11 +23,11 @@ class TradePrint(msgspec.Struct, frozen=True, array_like=True):
 class MarketUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """The outside market of one coin at ``time_ms``; a field left ``None`` keeps its last value.
 
-    Prices are integers of 10^-(6 - size_decimals) USD and sizes integers of 10^-size_decimals coins, so that
-    price x size is exactly micro-USD (API sheet section 4: at most 6 - szDecimals decimals for perps).
-    ``bids`` and ``asks`` are best first and replace the outside book whole, with its liquidity. ``continuous`` says that the price moved
-    here along a path and not in a jump: a trigger between the old and the new mark then meets the market at its own level,
-    a jump meets it at the new one. In a ``halted`` market nothing fills and no trigger fires.
+    Prices are integers of 10^-(6 - size_decimals) USD and sizes integers of 10^-size_decimals coins, so that price x
+    size is exactly micro-USD (API sheet section 4: at most 6 - szDecimals decimals for perps). ``bids`` and ``asks``
+    are best first and replace the outside book whole, with its liquidity. ``continuous`` says that the price moved here
+    along a path and not in a jump: a trigger between the old and the new mark then meets the market at its own level, a
+    jump meets it at the new one. In a ``halted`` market nothing fills and no trigger fires.
     """
 
     coin: str

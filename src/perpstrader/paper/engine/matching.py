@@ -28,8 +28,7 @@ def take(
     prices throughout.
 
     ``offset`` moves the outside levels, rounded against the taker to a tick. A taker's own resting order in the way is
-    cancelled, and so is a
-    maker that lacks margin. Afterwards ``order.size`` is what nobody took.
+    cancelled, and so is a maker that lacks margin. Afterwards ``order.size`` is what nobody took.
     """
     market, is_buy = order.market, order.is_buy
     sign = 1 if is_buy else -1

@@ -147,8 +147,7 @@ def _filled(order: Order) -> Filled:
 def _place_bracket(
     state: EngineState, account: Account, orders: Sequence[NewOrder | Reject], builder: Builder | None
 ) -> list[PlaceResult]:
-    """A parent and its TP/SL legs. The legs exist once the parent lives; only its whole fill arms them (API sheet 7.8).
-    """
+    """A parent and its TP/SL legs: these exist once the parent lives; only its whole fill arms them (API sheet 7.8)."""
     if not orders:
         return []
     first, legs = orders[0], orders[1:]

@@ -57,8 +57,7 @@ def _position(account: Account, position: Position, margin_available: int) -> Po
 
 
 def asset_account(state: EngineState, user: str, coin: str) -> AssetAccountView:
-    """Leverage and room to trade: free margin times leverage at mark, and on the closing side the position twice over.
-    """
+    """Leverage and room to trade: free margin times leverage at mark; on the closing side the position twice over."""
     account = state.accounts.get(user) or Account(user, state.config)
     market = state.markets[coin]
     leverage, mark, held = account.leverage_of(market), market.mark_or_zero, account.size(coin)

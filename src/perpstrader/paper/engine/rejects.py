@@ -70,10 +70,8 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
     ``value`` as the code says.
 
     ``BAD_ALO_PX``: ``bid``, ``ask`` (``None`` where a side is empty). ``VALUE_TOO_LARGE``, ``PERP_MARGIN``,
-    ``INSUFFICIENT_WITHDRAWAL``,
-    ``MIN_TRADE_NTL``, ``SCHEDULE_VOLUME``: ``limit`` (allowed or required) and ``value`` (met) in micro-USD.
-    ``TOO_MANY_OPEN_ORDERS``,
-    ``INVALID_LEVERAGE``, ``SCHEDULE_FIRES``: plain counts.
+    ``INSUFFICIENT_WITHDRAWAL``, ``MIN_TRADE_NTL``, ``SCHEDULE_VOLUME``: ``limit`` (allowed or required) and ``value``
+    (met) in micro-USD. ``TOO_MANY_OPEN_ORDERS``, ``INVALID_LEVERAGE``, ``SCHEDULE_FIRES``: plain counts.
     """
 
     code: RejectCode

@@ -14,25 +14,22 @@ def move_mark(state: EngineState, market: Market, old: int | None, new: int | No
     """Move mark from ``old`` to ``new``, firing what lies between in the order of the path.
 
     On a continuous path mark stands at each trigger's level when it fires (who is liquidated there is liquidated first)
-    and the outside book is shifted
-    to that level; after a jump every trigger meets the new book.
+    and the outside book is shifted to that level; after a jump every trigger meets the new book.
     """
     if new is None:
         if old is None:
             return
         new = old
-    walking = continuous and old is not None
-    if not walking:
+    if old is None or not continuous:
         market.set_mark(new)
     while (order := _next_due(market, new, rising=old is None or new >= old)) is not None:
-        assert order.trigger is not None
-        level = order.trigger.trigger_px
-        between = walking and old is not None and min(old, new) <= level <= max(old, new)
-        if between and market.mark_or_zero != level:
-            market.set_mark(level)
+        here, level = market.mark_or_zero, _level(order)
+        at = level if min(here, new) <= level <= max(here, new) else here
+        if at != here:
+            market.set_mark(at)
             liquidation.check(state, market)
             continue
-        fire(state, order, offset=level - new if between else 0)
+        fire(state, order, offset=at - new)
     market.set_mark(new)
 
 

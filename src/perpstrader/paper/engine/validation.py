@@ -96,8 +96,7 @@ def check_reduce_only(account: Account, market: Market, new: NewOrder) -> Reject
 
 
 def check_account(state: EngineState, account: Account, order: Order, new: NewOrder) -> Reject | None:
-    """Everything that depends on account and book, for an order that stands alone or is a parent; refusals get an oid.
-    """
+    """What depends on account and book, for an order that stands alone or is a parent; refusals get an oid."""
     market, config, index = order.market, state.config, order.market.asset.index
     assert market.mark is not None
     if not order.is_position_tpsl:

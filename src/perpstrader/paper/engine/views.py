@@ -9,8 +9,7 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     """One open position as ``clearinghouseState`` shows it (API sheet 1.2, 7.1); margin mode is cross.
 
     ``entry_px`` is truncated to a price unit. ``return_on_equity`` and ``liquidation_px`` (USD; ``None``: no price
-    liquidates) are in 1e-10.
-    The funding sums are a cost: positive was paid.
+    liquidates) are in 1e-10. The funding sums are a cost: positive was paid.
     """
 
     coin: str
