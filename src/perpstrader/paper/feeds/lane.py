@@ -122,7 +122,9 @@ class Lane:
     @staticmethod
     def _sizes(volume: int) -> list[int]:
         share = volume // (_LIQUIDITY_DIVISOR * POINTS_OF_BAR * 2)
-        return [share * weight // _WEIGHT_SUM for weight in LEVEL_WEIGHTS]
+        sizes = [share * weight // _WEIGHT_SUM for weight in LEVEL_WEIGHTS]
+        sizes[0] += share - sum(sizes)
+        return sizes
 
 
 def _noise(rng: Random, count: int, sigma: float, memory: float) -> list[float]:
