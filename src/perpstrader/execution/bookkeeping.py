@@ -53,6 +53,7 @@ class Accountant:
         self._risk = risk
         self._funding_seen: dict[tuple[str, int], None] = {}
         self._flows_seen: dict[str, None] = {}
+        self.floor_ms = 0
         self.newest_funding_ms = 0
         self.newest_flow_ms = 0
         self.fees_usd = ZERO
@@ -60,8 +61,9 @@ class Accountant:
         self.net_pnl_usd = ZERO
         self.fills = 0
 
-    def restore(self, funding: Iterable[FundingPayment], flows: Iterable[CashFlow]) -> None:
-        """Remember what is in the ledger already."""
+    def restore(self, funding: Iterable[FundingPayment], flows: Iterable[CashFlow], *, floor_ms: int) -> None:
+        """Remember what is in the ledger already; what is older than ``floor_ms`` belongs to a time before this store."""
+        self.floor_ms = self.newest_funding_ms = self.newest_flow_ms = floor_ms
         for payment in funding:
             self._funding_seen[payment.symbol, payment.time_ms] = None
             self.newest_funding_ms = max(self.newest_funding_ms, payment.time_ms)
@@ -91,7 +93,7 @@ class Accountant:
         new = 0
         for payment in payments:
             key = (payment.symbol, payment.time_ms)
-            if key in self._funding_seen:
+            if key in self._funding_seen or payment.time_ms < self.floor_ms:
                 continue
             self._funding_seen[key] = None
             self.newest_funding_ms = max(self.newest_funding_ms, payment.time_ms)
@@ -110,7 +112,7 @@ class Accountant:
         """Book what is new, before any verdict on loss (S39); returns how many were."""
         new = 0
         for flow in flows:
-            if flow.key in self._flows_seen:
+            if flow.key in self._flows_seen or flow.time_ms < self.floor_ms:
                 continue
             self._flows_seen[flow.key] = None
             self.newest_flow_ms = max(self.newest_flow_ms, flow.time_ms)

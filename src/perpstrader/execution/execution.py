@@ -73,9 +73,7 @@ class Execution:
         self.desk.positions.start_at(saved.floor_ms)
         self.fills.newest_ms = max([saved.floor_ms, *(fill.time_ms for fill in saved.recent)])
         self.desk.orders.restore(saved.live)
-        self.accountant.restore(saved.funding, saved.flows)
-        self.accountant.newest_funding_ms = max(self.accountant.newest_funding_ms, saved.floor_ms)
-        self.accountant.newest_flow_ms = max(self.accountant.newest_flow_ms, saved.floor_ms)
+        self.accountant.restore(saved.funding, saved.flows, floor_ms=saved.floor_ms)
         for order in saved.live:
             if order.intent.purpose is Purpose.ENTRY:
                 self.entries.restore_plan(order, plan_from(saved.live, order))

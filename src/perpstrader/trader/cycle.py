@@ -101,7 +101,7 @@ class Cycle:
             return True
         if outcome.signal is None:
             return False
-        self._decide(outcome.signal, view.candle, _indicators(runner, view.symbol))
+        self._decide(outcome.signal, view.candle, runner.indicators(view.symbol))
         return True
 
     def _decide(self, signal: Signal, candle: Candle, indicators: Mapping[str, float]) -> None:
@@ -133,12 +133,6 @@ class Cycle:
             history.append(candle)
 
 
-def _indicators(runner: StrategyRunner, symbol: str) -> Mapping[str, float]:
-    values = getattr(runner.strategy, "indicators", None)
-    return values(symbol) if callable(values) else {}
-
-
 def _said(runner: StrategyRunner, symbol: str) -> str:
-    explain = getattr(runner.strategy, "explain", None)
-    text = explain(symbol) if callable(explain) else ""
+    text = runner.explain(symbol)
     return f"{runner.strategy.name}: {text}" if text else ""

@@ -43,7 +43,7 @@ class Trader:
 
     def __init__(
         self, settings: Settings, clock: Clock, store: StateStore, execution: Execution, keeper: RiskKeeper, market: MarketData,
-        streams: Streams, cycle: Cycle, decider: Decider, recorder: Recorder, pool: TaskPool, supervisor: Supervisor,
+        cycle: Cycle, decider: Decider, recorder: Recorder, pool: TaskPool, supervisor: Supervisor,
         counters: RunCounters,
     ) -> None:  # fmt: skip
         self.settings = settings
@@ -52,7 +52,7 @@ class Trader:
         self.execution = execution
         self.keeper = keeper
         self.market = market
-        self.streams = streams
+        self.streams: Streams
         self.cycle = cycle
         self.decider = decider
         self.recorder = recorder

@@ -1,0 +1,141 @@
+"""One whole run in real time: files, lock, paper exchange where there is one, trader, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from perpstrader.domain import PerpsTraderError, plain
+from perpstrader.paper.build import PaperExchange, open_paper
+from perpstrader.runtime import AccountLock, SystemClock, ThreadedExecutor, Transport
+from perpstrader.runtime.http import HttpTransport
+from perpstrader.settings import Settings
+from perpstrader.state import StateStore
+from perpstrader.traces import TraceStore
+from perpstrader.trader.account import Identity, paper_key, real_key
+from perpstrader.trader.build import Deps, build_trader
+from perpstrader.trader.commands import Commands
+from perpstrader.trader.trader import Trader
+from perpstrader.venue.signer import Signer
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did; the one line of ``run --json``."""
+
+    cycles: int
+    signals: int
+    approved: int
+    refused: int
+    orders: int
+    fills: int
+    equity_usd: str
+    net_pnl_usd: str
+    max_unprotected_ms: int
+    clean_exit: bool
+    refused_by_reason: dict[str, int]
+
+
+class Running(msgspec.Struct, kw_only=True):
+    """A trader that runs; set ``stop_requested`` to end it gracefully."""
+
+    settings: Settings
+    trader: Trader
+    commands: Commands
+    traces: TraceStore
+    urls: dict[str, str]
+    stop_requested: asyncio.Event
+
+
+async def run(
+    settings: Settings, *, duration_s: float | None, stop_requested: asyncio.Event | None = None,
+    on_started: Callable[[Running], Awaitable[None]] | None = None,
+) -> RunSummary:  # fmt: skip
+    """Trade until the duration is over or a stop is requested; then stop by the stated policy and say what was done."""
+    stop = stop_requested or asyncio.Event()
+    async with running(settings, stop) as app:
+        if on_started is not None:
+            await on_started(app)
+        try:
+            async with asyncio.timeout(duration_s):
+                await stop.wait()
+        except TimeoutError:
+            pass
+    return summary_of(app.trader)
+
+
+@asynccontextmanager
+async def running(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Running]:
+    """A started trader; at the end of the block it has stopped, and everything is on disk and closed."""
+    data_dir = settings.data_dir
+    async with AsyncExitStack() as stack:
+        identity = identity_of(settings, data_dir)
+        stack.enter_context(AccountLock(data_dir / "lock", identity.account))
+        clock, rng = SystemClock(), Random(secrets.randbits(64))
+        store_thread, trace_thread = ThreadedExecutor("state"), ThreadedExecutor("traces")
+        stack.callback(store_thread.close)
+        stack.callback(trace_thread.close)
+        store = await StateStore.open(
+            data_dir / "state.db", executor=store_thread, account=identity.account, network=settings.venue.network,
+            new_epoch=lambda: secrets.randbits(64),
+        )  # fmt: skip
+        stack.push_async_callback(store.close)
+        traces = await stack.enter_async_context(
+            TraceStore.open(data_dir / "traces.db", executor=trace_thread, synchronous=settings.traces.synchronous)
+        )
+        transport, urls = await _transport(settings, stack, identity, data_dir)
+        deps = Deps(clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity)
+        trader, commands = await build_trader(settings, deps)
+        stack.push_async_callback(trader.stop)
+        await trader.start()
+        yield Running(settings=settings, trader=trader, commands=commands, traces=traces, urls=urls, stop_requested=stop)
+
+
+async def _transport(settings: Settings, stack: AsyncExitStack, identity: Identity, data_dir: Path) -> tuple[Transport, dict[str, str]]:
+    """The venue's own address, or the paper exchange inside this process."""
+    url = settings.venue.url
+    if url is not None:
+        transport = HttpTransport(url, connect_timeout_s=settings.client.connect_timeout_ms / 1000)
+        stack.push_async_callback(transport.close)
+        if settings.venue.network == "paper":
+            await fund_remote(transport, identity.account, plain(settings.paper.balance_usd))
+        return transport, {"venue": url}
+    paper: PaperExchange = await stack.enter_async_context(open_paper(settings_for_paper(settings), data_dir, SystemClock()))
+    paper.ensure_funded(identity.account, settings.paper.balance_usd)
+    return paper.transport(), {"venue": "paper exchange in this process"}
+
+
+def identity_of(settings: Settings, data_dir: Path) -> Identity:
+    """Who signs and whose account it is."""
+    if settings.venue.network == "paper" and settings.venue.private_key is None:
+        key = paper_key(data_dir, lambda: "0x" + secrets.token_hex(32))
+    else:
+        key = real_key(settings)
+    signer = Signer(key, mainnet=settings.venue.is_mainnet).address
+    account = settings.venue.vault_address or settings.venue.account_address or signer
+    return Identity(private_key=key, account=account.lower())
+
+
+async def fund_remote(transport: Transport, account: str, usd: str) -> None:
+    """Give a new account on a paper exchange elsewhere its start funds; an account that has funds keeps them."""
+    body = msgspec.json.encode({"user": account, "usd": usd, "onlyIfNew": True})
+    answer = await transport.post("/paper/fund", body, timeout_s=10)
+    if answer.status != 200:
+        raise PerpsTraderError(f"the paper exchange did not fund {account}: it answered {answer.status}; is it `perpstrader paper`?")
+
+
+def summary_of(trader: Trader) -> RunSummary:
+    """What the run counted."""
+    counters = trader.counters
+    return RunSummary(
+        cycles=counters.cycles, signals=counters.signals, approved=counters.approved, refused=counters.refused, orders=counters.orders,
+        fills=counters.fills, equity_usd=plain(trader.execution.view.equity_usd().quantize(_CENT)),
+        net_pnl_usd=plain(trader.execution.accountant.net_pnl_usd.quantize(_CENT)),
+        max_unprotected_ms=trader.execution.protector.max_unprotected_ms, clean_exit=True,
+        refused_by_reason=dict(counters.refused_by_reason),
+    )  # fmt: skip

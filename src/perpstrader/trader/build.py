@@ -1,0 +1,199 @@
+"""The composition root: the one place that builds everything, each role once, and hands it on (DESIGN section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from random import Random
+from typing import Final
+
+import msgspec
+
+from perpstrader.domain import INTERVAL_MS, AssetSpec, Position, VenueError
+from perpstrader.execution import (
+    NUMBER_BLOCK,
+    Desk,
+    Execution,
+    Journal,
+    Note,
+    Numbers,
+    OrderTracker,
+    PositionBook,
+)
+from perpstrader.risk import RiskManager
+from perpstrader.risk.keeper import RiskKeeper
+from perpstrader.risk.liquidation import liquidation_prices
+from perpstrader.runtime import Clock, DetachedExecutor, Executor, InlineExecutor, Supervisor, Transport
+from perpstrader.runtime.pool import TaskPool
+from perpstrader.settings import Settings
+from perpstrader.state import StateStore
+from perpstrader.strategies import StrategyEntry, StrategyRunner, load_strategies
+from perpstrader.trader.account import Identity, check_signer, open_books
+from perpstrader.trader.commands import Commands
+from perpstrader.trader.counters import RunCounters
+from perpstrader.trader.cycle import Cycle
+from perpstrader.trader.decisions import Decider
+from perpstrader.trader.recorder import Recorder
+from perpstrader.trader.trader import Trader
+from perpstrader.traces.contract import TraceStore
+from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
+from perpstrader.venue.client import HyperliquidClient
+from perpstrader.venue.encoding import WireEncoder
+from perpstrader.venue.market_data import MarketData
+from perpstrader.venue.nonces import NonceSource
+from perpstrader.venue.signer import Signer
+from perpstrader.venue.skew import VenueClock
+from perpstrader.venue.streams import Streams
+
+_HOURS: Final = 20
+_WARM_BARS: Final = 300
+
+
+class Deps(msgspec.Struct, kw_only=True):
+    """What the outside hands in: time, chance, network, files. ``is_virtual`` forbids threads."""
+
+    clock: Clock
+    rng: Random
+    transport: Transport
+    store: StateStore
+    traces: TraceStore
+    identity: Identity
+    is_virtual: bool = False
+
+
+def interval_name(bar_ms: int) -> str:
+    """The venue's name of a bar length, such as ``5m``; below a minute the paper exchange's own."""
+    for name, length in INTERVAL_MS.items():
+        if length == bar_ms:
+            return name
+    return f"{bar_ms}ms"
+
+
+async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands]:
+    """A trader that has read the venue's metadata and its own files, but has sent nothing yet."""
+    counters = RunCounters()
+    pool = TaskPool(lambda name, error: recorder.take(_failure(deps.clock, name, error)))
+    supervisor = Supervisor(deps.clock, lambda name, error: recorder.take(_failure(deps.clock, name, error)))
+    interval = interval_name(settings.bar_ms)
+    recorder = Recorder(
+        deps.traces, deps.clock, pool, prefix=f"{deps.store.epoch & 0xFFFF:04x}", settings_digest=settings.digest,
+        version=version("perpstrader"), interval=interval, on_gap=lambda text: _gap(counters, recorder, deps.clock, text),
+    )  # fmt: skip
+    journal = Journal(deps.store, deps.clock, lambda name, error: recorder.take(_failure(deps.clock, name, error)))
+    client = await _client(settings, deps, journal)
+    assets = await client.metadata()
+    books = await open_books(deps.store, client)
+    market = MarketData(deps.clock, client.venue_clock)
+    keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
+    await keeper.load()
+    risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage)
+    desk = await _desk(settings, deps, client, assets, market, journal, pool, recorder)
+    execution = Execution(
+        desk, deps.store, books, keeper, gate=lambda symbol: trader.gate(symbol), release=risk.release,
+        halt=lambda kind, reason: trader.halt(kind, reason), liquidation=_liquidation(assets),
+        default_stop_fraction=settings.risk.default_stop_fraction,
+    )  # fmt: skip
+    execution.view.reservations = lambda: risk.reservations
+    symbols = tuple(symbol for symbol in settings.trader.symbols if symbol in assets)
+    decider = Decider(
+        execution, risk, market, recorder, deps.clock, deps.store, counters, risk_state=lambda: keeper.state,
+        symbols=frozenset(symbols), leverage=settings.venue.leverage, ack_deadline_ms=settings.traces.ack_deadline_ms,
+    )  # fmt: skip
+    runners = _runners(settings, deps)
+    cycle = Cycle(
+        runners, decider, execution, market, recorder, deps.clock, pool, counters, may_trade=lambda: trader.may_trade()
+    )
+    trader = Trader(settings, deps.clock, deps.store, execution, keeper, market, cycle, decider, recorder, pool, supervisor, counters)
+    trader.streams = Streams(
+        deps.transport, deps.clock, client.venue_clock, market, trader, account=client.account_address, symbols=symbols,
+        interval=interval, rng=deps.rng, note=lambda text: recorder.take(_plain_note(deps.clock, text)),
+    )  # fmt: skip
+    await _warm_up(client, cycle, market, symbols, interval, settings.bar_ms, deps.clock, recorder)
+    return trader, Commands(trader, deps.rng)
+
+
+async def _client(settings: Settings, deps: Deps, journal: Journal) -> HyperliquidClient:
+    """The build that the rollout asks for; both keep their nonces above what was ever used (S12)."""
+    clock, mainnet = deps.clock, settings.venue.is_mainnet
+    signer = Signer(deps.identity.private_key, mainnet=mainnet)
+    last = await deps.store.read(lambda tx: tx.meta.nonce_high_water(signer.address))
+    nonces = NonceSource(clock, last, lambda nonce: journal.later(lambda tx: tx.meta.raise_nonce(signer.address, nonce)))
+    account, vault = deps.identity.account, settings.venue.vault_address
+    timeout_s = settings.client.request_timeout_ms / 1000
+    client: HyperliquidClient
+    if settings.rollout.client == "baseline":
+        client = BaselineClient(
+            deps.transport, clock, deps.identity.private_key, nonces, account=account, mainnet=mainnet, vault_address=vault,
+            timeout_s=timeout_s, venue_clock=VenueClock(clock),
+        )  # fmt: skip
+    else:
+        client = HyperliquidClient(
+            deps.transport, clock, WireEncoder(signer), nonces, account=account, vault_address=vault, timeout_s=timeout_s,
+            venue_clock=VenueClock(clock),
+        )  # fmt: skip
+    await client.venue_time_ms()
+    await check_signer(client, signer.address, settings)
+    return client
+
+
+async def _desk(
+    settings: Settings, deps: Deps, client: HyperliquidClient, assets: Mapping[str, AssetSpec], market: MarketData, journal: Journal,
+    pool: TaskPool, recorder: Recorder,
+) -> Desk:  # fmt: skip
+    first = await deps.store.transact(lambda tx: tx.intents.reserve_numbers(NUMBER_BLOCK))
+    desk = Desk(
+        client=client, clock=deps.clock, venue_clock=client.venue_clock, prices=market, settings=settings.execution, assets=assets,
+        epoch=deps.store.epoch, numbers=Numbers(first, NUMBER_BLOCK), positions=PositionBook(),
+        orders=OrderTracker(lambda order: journal.later(desk.record(order))), journal=journal, pool=pool, note=recorder.take,
+    )  # fmt: skip
+    return desk
+
+
+def _liquidation(assets: Mapping[str, AssetSpec]) -> object:
+    def prices(positions: Mapping[str, Position], equity_usd: object) -> object:
+        return liquidation_prices(positions, assets, equity_usd)
+
+    return prices
+
+
+def _runners(settings: Settings, deps: Deps) -> list[StrategyRunner]:
+    entries = [
+        StrategyEntry(use=s.use, params=dict(s.params), symbols=s.symbols, intervals=s.intervals, isolated=s.isolated)
+        for s in settings.trader.strategies
+    ]
+    strategies = load_strategies(entries)
+    runners = []
+    for entry, strategy in zip(entries, strategies, strict=True):
+        executor: Executor | None = None
+        if entry.isolated:
+            executor = InlineExecutor() if deps.is_virtual else DetachedExecutor(f"strategy-{strategy.name}")
+        runners.append(StrategyRunner(strategy, deps.clock, settings.trader.strategy_timeout_ms, executor=executor))
+    return runners
+
+
+async def _warm_up(
+    client: HyperliquidClient, cycle: Cycle, market: MarketData, symbols: tuple[str, ...], interval: str, bar_ms: int, clock: Clock,
+    recorder: Recorder,
+) -> None:  # fmt: skip
+    """Read history so that strategies can act on the first live bar; without it they warm up by themselves."""
+    now = client.venue_clock.now_ms()
+    for symbol in symbols:
+        try:
+            cycle.warm_up(await client.candles(symbol, interval, now - _WARM_BARS * bar_ms, now))
+            market.seed_hours(symbol, await client.candles(symbol, "1h", now - _HOURS * INTERVAL_MS["1h"], now))
+        except VenueError as error:
+            recorder.take(_plain_note(clock, f"no history for {symbol}: {error}"))
+
+
+def _failure(clock: Clock, name: str, error: Exception) -> Note:
+    text = f"{name}: {type(error).__name__}: {error}"
+    return Note(time_ms=clock.now_ms(), kind="failure", symbol="", text=text, grave=True)
+
+
+def _plain_note(clock: Clock, text: str) -> Note:
+    return Note(time_ms=clock.now_ms(), kind="venue", symbol="", text=text)
+
+
+def _gap(counters: RunCounters, recorder: Recorder, clock: Clock, text: str) -> None:
+    counters.trace_gaps += 1
+    recorder.recent.append(Note(time_ms=clock.now_ms(), kind="trace-gap", symbol="", text=text, grave=True))
