@@ -209,3 +209,33 @@ def test_the_version_grows_with_the_account_and_not_with_marks() -> None:
     assert box.exchange.state_version(ALICE) == version
     box.place(box.order("buy", 1, 90))
     assert box.exchange.state_version(ALICE) > version
+
+
+def test_a_stranger_can_do_nothing_and_the_liquidator_is_not_for_funding() -> None:
+    box = Box()
+    answers = (
+        box.exchange.withdraw(CAROL, 1, box.tick()),
+        box.exchange.update_leverage(CAROL, "SOL", 2, True, box.tick()),
+        box.exchange.schedule_cancel(CAROL, None, box.tick()),
+        box.exchange.modify(CAROL, 1, box.order("buy", 1, 90), box.tick()),
+    )
+    assert {code(answer) for answer in answers} == {RejectCode.MUST_DEPOSIT}
+    assert code(box.exchange.update_leverage(ALICE, "NONE", 2, True, box.tick())) is RejectCode.UNKNOWN_ASSET
+    with pytest.raises(MoneyError, match="liquidator"):
+        box.exchange.fund(box.exchange.config.liquidator, usd(1), box.tick())
+    assert box.exchange.users() == (ALICE, BOB)
+
+
+def test_a_position_beyond_a_margin_tier_needs_its_lower_leverage() -> None:
+    box = Box(funds=100_000_000)
+    box.quote(100_000, size=3_000, coin="BTC")
+    box.exchange.update_leverage(ALICE, "BTC", 40, True, box.tick())
+    box.place(box.order("buy", 1_490, 100_001, coin="BTC"))
+    assert box.size(coin="BTC") == lots(1_490, "BTC")
+    more = box.order("buy", 20, 100_001, coin="BTC")
+    assert code(box.place(more)) is RejectCode.PERP_MAX_POSITION
+    box.exchange.update_leverage(ALICE, "BTC", 20, True, box.tick())
+    box.place(more)
+    view = box.exchange.account_state(ALICE)
+    assert view.total_notional > usd(150_000_000)
+    assert view.maintenance_margin > view.total_notional // 80

@@ -9,6 +9,7 @@ from perpstrader.paper.engine import (
     EngineConfig,
     Filled,
     NewOrder,
+    Reject,
     RejectCode,
     Rejected,
     Resting,
@@ -171,3 +172,11 @@ def test_a_waiting_child_can_be_cancelled_alone() -> None:
     box.exchange.cancel_by_cloid(ALICE, "SOL", "0x7a", box.tick())
     box.print("97.9", 2, buy=False)
     assert live(box) == ["0x51"]
+
+
+def test_a_leg_that_was_no_number_refuses_its_group() -> None:
+    box = Box()
+    bad = Reject(code=RejectCode.INVALID_SIZE, asset=5)
+    assert box.bracket(box.order("buy", 2, 105, Tif.IOC), bad) == [Rejected(bad)]
+    assert box.bracket(bad, *legs(box)) == [Rejected(bad)]
+    assert box.bracket() == []

@@ -286,3 +286,12 @@ def test_in_a_halted_market_nothing_is_taken_nothing_fills_and_cancels_pass() ->
     assert len(box.exchange.open_orders(ALICE)) == 1
     box.quote(80)
     assert [f.px for f in box.fills()] == [price(95)]
+
+
+def test_a_modify_with_what_was_no_number_changes_nothing() -> None:
+    box = Box()
+    old = box.place(box.order("buy", 1, 90))
+    assert isinstance(old, Resting)
+    bad = Reject(code=RejectCode.TICK, asset=5)
+    assert box.exchange.modify(ALICE, old.oid, bad, box.tick()) == Rejected(bad)
+    assert len(box.exchange.open_orders(ALICE)) == 1

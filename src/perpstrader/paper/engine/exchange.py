@@ -52,15 +52,17 @@ class Exchange:
     # --- the market moves ---
 
     def apply(self, update: MarketUpdate) -> None:
-        """Take over the outside market of one coin: resting fills, then triggers, then liquidations; nothing of it
-        while halted.
+        """Take over the outside market of one coin: resting fills, then triggers, then liquidations; none while halted.
+
+        Raises ``KeyError`` for a coin that is not traded here.
         """
         state = self._state
         if update.time_ms > state.now_ms:
             self._advance(update.time_ms)
         market = state.markets[update.coin]
         market.time_ms = update.time_ms
-        continuous = update.continuous and not market.halted  # what comes after a halt is a jump
+        busy = market.is_busy()
+        continuous = update.continuous and busy and not (market.halted or update.halted)  # a halt ends in a jump
         market.halted = update.halted
         if update.bids is not None:
             market.feed_bids = update.bids
@@ -72,15 +74,14 @@ class Exchange:
             market.last = update.last
         if update.oracle is not None:
             market.oracle = update.oracle
-        old_mark = market.mark
-        if not market.is_busy() or update.halted:
-            if update.mark is not None:
-                market.set_mark(update.mark)
-            return
+        old_mark = market.mark_or_zero
+        mark = old_mark if update.mark is None else update.mark
         if update.mark is not None and not continuous:
-            market.set_mark(update.mark)
+            market.set_mark(mark)
+        if update.halted or not busy:
+            return
         matching.fill_resting(state, market, update.trades)
-        triggers.move_mark(state, market, old_mark, update.mark, continuous=continuous)
+        triggers.move_mark(state, market, old_mark, mark)
         liquidation.check(state, market)
         triggers.settle(state)
 

@@ -104,10 +104,7 @@ def _place_one(
 
 
 def _refuse(state: EngineState, account: Account, order: Order, reject: Reject) -> Rejected:
-    status = REJECTED_STATUS.get(reject.code)
-    if status is None:
-        return Rejected(reject)
-    lifecycle.record_reject(state, account, order, status)
+    lifecycle.record_reject(state, account, order, REJECTED_STATUS[reject.code])
     return Rejected(reject, order.oid)
 
 
@@ -150,11 +147,12 @@ def _place_bracket(
     """A parent and its TP/SL legs: these exist once the parent lives; only its whole fill arms them (API sheet 7.8)."""
     if not orders:
         return []
-    first, legs = orders[0], orders[1:]
-    refused = first if isinstance(first, Reject) else _parent_refusal(state, first, legs)
+    first = orders[0]
+    refused = first if isinstance(first, Reject) else _parent_refusal(state, first, orders[1:])
     if refused is not None or isinstance(first, Reject):
         assert refused is not None
         return [Rejected(refused)]
+    legs = [leg for leg in orders[1:] if isinstance(leg, NewOrder)]  # all of them: a Reject refused the group
     fates = [_leg_refusal(state, account, first, leg) for leg in legs]
     wrong = next((fate for fate in fates if fate is not None), None)
     if wrong is not None and state.config.grouped_fails_whole:
@@ -167,8 +165,8 @@ def _place_bracket(
     lifecycle.register(state, account, parent)
     children: list[Order | Reject] = []
     for leg, fate in zip(legs, fates, strict=True):
-        if fate is not None or isinstance(leg, Reject):
-            children.append(fate if fate is not None else Reject(code=RejectCode.TRIGGER_COUNT))
+        if fate is not None:
+            children.append(fate)
             continue
         child = _new(state, account, leg, builder)
         child.parent = parent
@@ -195,12 +193,10 @@ def _parent_refusal(state: EngineState, parent: NewOrder, legs: Sequence[NewOrde
     return _group_refusal(legs) or validation.check_format(state, parent)
 
 
-def _leg_refusal(state: EngineState, account: Account, parent: NewOrder, leg: NewOrder | Reject) -> Reject | None:
+def _leg_refusal(state: EngineState, account: Account, parent: NewOrder, leg: NewOrder) -> Reject | None:
     """A leg is judged on its own notional, and its trigger against where the parent may fill: mark, or the parent's
     better limit.
     """
-    if isinstance(leg, Reject):
-        return leg
     refused = validation.check_format(state, leg)
     if refused is not None:
         return refused

@@ -10,19 +10,14 @@ from perpstrader.paper.engine.orders import Order
 from perpstrader.paper.engine.state import EngineState
 
 
-def move_mark(state: EngineState, market: Market, old: int | None, new: int | None, *, continuous: bool) -> None:
+def move_mark(state: EngineState, market: Market, old: int, new: int) -> None:
     """Move mark from ``old`` to ``new``, firing what lies between in the order of the path.
 
-    On a continuous path mark stands at each trigger's level when it fires (who is liquidated there is liquidated first)
-    and the outside book is shifted to that level; after a jump every trigger meets the new book.
+    On a continuous path mark starts at ``old`` and stands at each trigger's level when it fires (who is liquidated
+    there is liquidated first) and the outside book is shifted to that level; after a jump mark is there already, and
+    every trigger meets the new book.
     """
-    if new is None:
-        if old is None:
-            return
-        new = old
-    if old is None or not continuous:
-        market.set_mark(new)
-    while (order := _next_due(market, new, rising=old is None or new >= old)) is not None:
+    while (order := _next_due(market, new, rising=new >= old)) is not None:
         here, level = market.mark_or_zero, _level(order)
         at = level if min(here, new) <= level <= max(here, new) else here
         if at != here:
@@ -37,10 +32,7 @@ def settle(state: EngineState) -> None:
     """Fire what was armed past mark during this call; it meets the book as it is."""
     while state.due:
         market = state.due.pop()
-        mark = market.mark
-        if mark is None or market.halted:
-            continue
-        while (order := _next_due(market, mark, rising=True)) is not None:
+        while (order := _next_due(market, market.mark_or_zero, rising=True)) is not None:
             fire(state, order, offset=0)
 
 
