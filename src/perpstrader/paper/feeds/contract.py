@@ -23,9 +23,9 @@ class FeedError(PerpsTraderError):
 class FeedStep(msgspec.Struct, frozen=True, kw_only=True):
     """All that happens at one instant: apply ``updates``, then ``funding``, then publish ``bars``.
 
-    ``funding`` holds (coin, hourly rate as a fraction; positive: longs pay) of an hour that ends here.
-    ``quiet_skippable`` says that an account without position, order or request in flight cannot tell whether the step
-    was applied at its time, at once, or never.
+    ``funding`` holds (coin, hourly rate as a fraction; positive: longs pay) of an hour that ends here; of a feed that
+    never gives any, the engine's own premium samples make the rate. ``quiet_skippable`` says that an account without
+    position, order or request in flight cannot tell whether the step was applied at its time, at once, or never.
     """
 
     time_ms: int

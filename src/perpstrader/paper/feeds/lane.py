@@ -38,10 +38,9 @@ class Lane:
     *Book*: spread of max(1 tick, 1 bp) with the path price inside it at a place drawn per bar, five levels a side,
     one spread apart. *Liquidity*: a tenth of the bar's volume over the whole bar: each of the four points offers a
     quarter of it, half a side, growing away from the middle as 1:2:3:4:5. What a point did not sell is gone, and a
-    bar without volume has an empty book. The depth
-    of a bar thus tells its volume before it has happened: it is there to bound fills, not to trade on. *Mark*: the
-    path, lagging a little behind it in fast moves, plus a seeded basis; *oracle*: slower, with a basis of its own.
-    Their averages know only closes before the bar.
+    bar without volume has an empty book. The depth of a bar thus tells its volume before it has happened: it is there
+    to bound fills, not to trade on. *Mark*: the path, lagging a little behind it in fast moves, plus a seeded basis;
+    *oracle*: slower, with a basis of its own. Their averages know only closes before the bar.
     """
 
     __slots__ = (
