@@ -60,6 +60,15 @@ def parse_decimal(text: str, what: str = "number") -> Decimal:
     return Decimal(text)
 
 
+def check_decimals(*texts: str) -> None:
+    """Nothing, when every text is what ``parse_decimal`` takes, else its ``WireError``: for text that is read later, if
+    at all.
+    """
+    for text in texts:
+        if len(text) > MAX_LENGTH or _DECIMAL.fullmatch(text) is None:
+            parse_decimal(text)
+
+
 def parse_optional(text: str | None, what: str = "number") -> Decimal | None:
     """As ``parse_decimal``, and ``None`` for ``None``."""
     return None if text is None else parse_decimal(text, what)
