@@ -1,8 +1,8 @@
 """Client order ids: 128 bits that tell whose order it is, from which store, which intent and which attempt (S12).
 
-Layout, high to low: 16 bits application tag, 64 bits epoch of the store (random, renewed on restore or clone),
-8 bits kind, 32 bits intent number, 8 bits attempt. An exit that could not be committed to disk uses the kind ``0xEE`` and the first
-32 bits of its episode's hash instead of the number, so that reconciliation finds it again.
+Layout, high to low: 16 bits application tag, 64 bits epoch of the store (random, renewed on restore or clone), 8 bits
+kind, 32 bits intent number, 8 bits attempt. An exit that could not be committed to disk uses the kind ``0xEE`` and the
+first 32 bits of its episode's hash instead of the number, so that reconciliation finds it again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class CloidParts(msgspec.Struct, frozen=True):
 
 
 def make_cloid(epoch: int, number: int, attempt: int) -> str:
-    """The cloid of an intent's attempt; the same inputs give the same 34 characters. Raises ``ValueError`` out of range."""
+    """The cloid of an intent's attempt; the same inputs give the same 34 characters. Raises ``ValueError`` out of
+    range.
+    """
     return _assemble(epoch, _KIND_INTENT, number, attempt)
 
 

@@ -15,7 +15,7 @@ INTERVAL_MS: Final = {
     "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000,
     "1h": 3_600_000, "2h": 7_200_000, "4h": 14_400_000, "8h": 28_800_000, "12h": 43_200_000, "1d": 86_400_000,
 }  # fmt: skip
-"""Bar lengths in milliseconds: the venue's fixed ones (API sheet 1.1), and those below a minute that the paper exchange adds."""
+"""Bar lengths in milliseconds: the venue's (API sheet 1.1), and those below a minute of the paper exchange."""
 
 
 class Candle(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +43,8 @@ class BookLevel(msgspec.Struct, frozen=True):
 class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The newest prices of one symbol with the venue times they carry; ``version`` grows with each change.
 
-    ``mark``, ``oracle``, ``mid`` and ``last`` are four different series. ``funding_rate`` is hourly. Depths are base units within the
-    entry slip cap, ``None`` when no book was read.
+    ``mark``, ``oracle``, ``mid`` and ``last`` are four different series. ``funding_rate`` is hourly. Depths are base
+    units within the entry slip cap, ``None`` when no book was read.
     """
 
     symbol: str

@@ -37,10 +37,12 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing we want done at the venue, committed to disk before it is sent; it leads to at most one live order (S10).
+    """One thing we want done at the venue, committed to disk before it is sent; it leads to at most one live order
+    (S10).
 
-    ``number`` is unique in the store. ``full_close`` marks an exit that may be repeated under a new cloid while its outcome is
-    unknown, because the venue clamps it (S03). ``group`` ties an entry to the stop and target sent in the same action.
+    ``number`` is unique in the store. ``full_close`` marks an exit that may be repeated under a new cloid while its
+    outcome is unknown, because the venue clamps it (S03). ``group`` ties an entry to the stop and target sent in the
+    same action.
     """
 
     number: int
@@ -114,9 +116,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
-    """One trade of ours, keyed by ``(symbol, tid)`` and applied once; ``closed_pnl_usd`` is gross as the venue reports it.
+    """One trade of ours, keyed by ``(symbol, tid)`` and applied once; ``closed_pnl_usd`` is gross as the venue reports
+    it.
 
-    ``fee_usd`` is positive when paid. ``start_position`` is the signed position before it. ``liquidation`` marks one that the venue forced.
+    ``fee_usd`` is positive when paid. ``start_position`` is the signed position before it. ``liquidation`` marks one
+    that the venue forced.
     """
 
     tid: int

@@ -35,8 +35,9 @@ class ProtectiveStop(msgspec.Struct, frozen=True, kw_only=True):
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """One net position of one symbol from flat to flat (its *episode*).
 
-    ``size`` is positive base units, ``entry_price`` our own size-weighted cost, ``unrealized_usd`` at ``mark_price`` without fees,
-    ``liquidation_price`` our own calculation with tiers (``None`` when no positive price liquidates it). ``owner`` is the strategy that opened it.
+    ``size`` is positive base units, ``entry_price`` our own size-weighted cost, ``unrealized_usd`` at ``mark_price``
+    without fees, ``liquidation_price`` our own calculation with tiers (``None`` when no positive price liquidates it).
+    ``owner`` is the strategy that opened it.
     """
 
     symbol: str
@@ -99,8 +100,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
     """A frozen view of the account; ``version`` grows with each change, so equal versions mean equal content.
 
-    ``equity_usd`` is account value at mark from the source that the account's mode dictates, ``available_usd`` what the venue would let us use,
-    ``as_of_ms`` the time of the newest account evidence.
+    ``equity_usd`` is account value at mark from the source that the account's mode dictates, ``available_usd`` what the
+    venue would let us use, ``as_of_ms`` the time of the newest account evidence.
     """
 
     version: int

@@ -12,7 +12,9 @@ from perpstrader.domain.money import ZERO
 
 
 class HaltKind(enum.StrEnum):
-    """Who stopped entries; ``daily_loss`` ends with the UTC day, ``cooldown`` with its time, the others by an operator (S40, S41)."""
+    """Who stopped entries; ``daily_loss`` ends with the UTC day, ``cooldown`` with its time, the others by an operator
+    (S40, S41).
+    """
 
     OPERATOR = "operator"
     EMERGENCY = "emergency"
@@ -41,8 +43,8 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True):
 class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     """The day so far and the halts in force; ``version`` grows with each change.
 
-    ``day`` is the UTC date. ``realized_usd`` is net of fees and funding for that day. ``day_start_equity_usd`` and ``cash_flows_usd`` give the
-    equity-based daily loss; ``peak_equity_usd`` is adjusted for cash flows (S41).
+    ``day`` is the UTC date. ``realized_usd`` is net of fees and funding for that day. ``day_start_equity_usd`` and
+    ``cash_flows_usd`` give the equity-based daily loss; ``peak_equity_usd`` is adjusted for cash flows (S41).
     """
 
     version: int

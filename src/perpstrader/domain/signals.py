@@ -42,10 +42,11 @@ class Action(enum.StrEnum):
 class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A wish to ``open``, ``close`` or ``reduce`` a position; acted on at most once by (strategy, id).
 
-    ``side`` is the side of the position, also for exits. ``confidence`` lies in 0..1. ``entry_price`` asks for a resting limit
-    order, without it the entry goes to market within the slip cap. ``stop_price`` and ``target_price`` are prices in USD;
-    without a stop the risk manager derives one. ``size_hint`` is an upper bound in base units (for ``reduce``: the size).
-    ``episode`` names the position that an exit means: an exit for an ended episode does nothing (S38).
+    ``side`` is the side of the position, also for exits. ``confidence`` lies in 0..1. ``entry_price`` asks for a
+    resting limit order, without it the entry goes to market within the slip cap. ``stop_price`` and ``target_price``
+    are prices in USD; without a stop the risk manager derives one. ``size_hint`` is an upper bound in base units (for
+    ``reduce``: the size). ``episode`` names the position that an exit means: an exit for an ended episode does nothing
+    (S38).
     """
 
     id: str

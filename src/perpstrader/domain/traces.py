@@ -44,8 +44,9 @@ class PortfolioDigest(msgspec.Struct, frozen=True, kw_only=True):
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """One decision with its inputs and their ages, each rule's value and limit, the verdict and what came of it.
 
-    ``id`` is time-ordered and unique in the run. ``sequence`` numbers the decisions of a run. ``accepted_ms`` is when it was decided, not when it was stored
-    (TS-10). ``completed`` tells a run without error; profit is another matter (TS-22).
+    ``id`` is time-ordered and unique in the run. ``sequence`` numbers the decisions of a run. ``accepted_ms`` is when
+    it was decided, not when it was stored (TS-10). ``completed`` tells a run without error; profit is another matter
+    (TS-22).
     """
 
     id: str

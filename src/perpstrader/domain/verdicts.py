@@ -63,6 +63,7 @@ class Reason(enum.StrEnum):
     ORACLE_AWAY_FROM_MID = "ORACLE_AWAY_FROM_MID"
     ADVERSE_FUNDING = "ADVERSE_FUNDING"
     VOLUME_TOO_SMALL = "VOLUME_TOO_SMALL"
+    SYMBOL_MAX_LEVERAGE = "SYMBOL_MAX_LEVERAGE"
     # stop, target, size
     STOP_WRONG_SIDE = "STOP_WRONG_SIDE"
     STOP_TOO_CLOSE = "STOP_TOO_CLOSE"
@@ -71,6 +72,8 @@ class Reason(enum.StrEnum):
     REWARD_TO_RISK = "REWARD_TO_RISK"
     SIZE_BELOW_MINIMUM = "SIZE_BELOW_MINIMUM"
     ORDER_NOTIONAL = "ORDER_NOTIONAL"
+    RISK_PER_TRADE = "RISK_PER_TRADE"
+    SIZE_HINT = "SIZE_HINT"
     # the portfolio
     POSITION_COUNT = "POSITION_COUNT"
     SYMBOL_NOTIONAL = "SYMBOL_NOTIONAL"
@@ -78,6 +81,7 @@ class Reason(enum.StrEnum):
     NET_NOTIONAL = "NET_NOTIONAL"
     CLUSTER_NOTIONAL = "CLUSTER_NOTIONAL"
     MARGIN_RATIO = "MARGIN_RATIO"
+    AVAILABLE_MARGIN = "AVAILABLE_MARGIN"
     LIQUIDATION_DISTANCE = "LIQUIDATION_DISTANCE"
     CRASH_EXPOSURE = "CRASH_EXPOSURE"
     LEVERAGE = "LEVERAGE"
@@ -89,7 +93,9 @@ class Reason(enum.StrEnum):
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule with what it saw and what it allows: ``passed`` is ``value`` compared with ``limit`` at the documented edge."""
+    """One rule with what it saw and what it allows: ``passed`` is ``value`` compared with ``limit`` at the documented
+    edge.
+    """
 
     rule: Reason
     passed: bool
@@ -132,9 +138,10 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
 class Approved(msgspec.Struct, frozen=True, kw_only=True, tag="approved"):
     """An entry that every limit allows; only this can be handed to the executor.
 
-    ``size`` in base units, floored to the lot. ``worst_price`` bounds the fill (a limit entry: its own price). ``stop_price`` is the trigger
-    against mark, ``stop_limit_price`` the bound ``p`` beyond it. ``risk_usd`` is the loss at the stop with stressed slip and both fees.
-    ``size_bound`` names the limit that determined the size. ``reservation`` is the number under which its exposure is held until it settles.
+    ``size`` in base units, floored to the lot. ``worst_price`` bounds the fill (a limit entry: its own price).
+    ``stop_price`` is the trigger against mark, ``stop_limit_price`` the bound ``p`` beyond it. ``risk_usd`` is the loss
+    at the stop with stressed slip and both fees. ``size_bound`` names the limit that determined the size.
+    ``reservation`` is the number under which its exposure is held until it settles.
     """
 
     signal: Signal

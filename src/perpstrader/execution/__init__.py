@@ -12,6 +12,19 @@ from perpstrader.execution.positions import PositionBook
 from perpstrader.execution.reconcile import ReconcileReport
 
 __all__ = [
-    "NUMBER_BLOCK", "AccountWatch", "Books", "Desk", "EntryReport", "Execution", "ExitReport", "FlattenReport", "Journal", "Note",
-    "NoteSink", "Numbers", "OrderTracker", "PositionBook", "ReconcileReport",
-]  # fmt: skip
+    "NUMBER_BLOCK",
+    "AccountWatch",
+    "Books",
+    "Desk",
+    "EntryReport",
+    "Execution",
+    "ExitReport",
+    "FlattenReport",
+    "Journal",
+    "Note",
+    "NoteSink",
+    "Numbers",
+    "OrderTracker",
+    "PositionBook",
+    "ReconcileReport",
+]

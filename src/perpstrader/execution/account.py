@@ -1,7 +1,8 @@
 """The account: where its equity lives, how much there is, and whether every change of it is explained (S39).
 
-Cash basis is equity without open profit. What the venue states must be what our ledger adds up to: the basis at the start, plus realised profit, less fees,
-plus funding, plus cash flows. A difference halts entries with the evidence; it never flattens, because a wrong reading is no loss.
+Cash basis is equity without open profit. What the venue states must be what our ledger adds up to: the basis at the
+start, plus realised profit, less fees, plus funding, plus cash flows. A difference halts entries with the evidence; it
+never flattens, because a wrong reading is no loss.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ HaltNow = Callable[[HaltKind, str], Awaitable[object]]
 class AccountWatch:
     """Reads the account, keeps the newest answer with its age, and checks that it is explained."""
 
-    def __init__(self, desk: Desk, fills: FillCollector, books: Books, halt: HaltNow, read_money: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, desk: Desk, fills: FillCollector, books: Books, halt: HaltNow, read_money: Callable[[], Awaitable[object]]
+    ) -> None:
         self._desk = desk
         self._fills = fills
         self.books = books
@@ -68,8 +71,8 @@ class AccountWatch:
         self.mode, self.mode_read_ms = mode, self._desk.clock.now_ms()
         if mode not in _SAFE_MODES:
             raise UnsafeError(
-                f"the account is in mode {mode.value}: its equity is not in the perp account, so sizes and losses would be wrong; "
-                "switch it to the standard mode at the venue"
+                f"the account is in mode {mode.value}: its equity is not in the perp account, so sizes and losses "
+                "would be wrong; switch it to the standard mode at the venue"
             )
         return mode
 
@@ -107,7 +110,8 @@ class AccountWatch:
         if now - self._suspect[1] >= _BETWEEN_READS_MS and state.time_ms > self._fills.newest_ms:
             await self._halt(
                 HaltKind.CASH_FLOW,
-                f"equity differs from the ledger by {difference:f} USD (venue {state.cash_basis_usd:f}, ledger {self.books.expected_usd:f}, "
+                f"equity differs from the ledger by {difference:f} USD (venue {state.cash_basis_usd:f}, "
+                f"ledger {self.books.expected_usd:f}, "
                 f"tolerance {self.books.tolerance_usd:f}); fills, funding, fees and cash flows do not explain it",
             )
 

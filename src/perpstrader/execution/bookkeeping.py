@@ -1,4 +1,6 @@
-"""Bookkeeping: what fills, funding and cash flows mean for the ledger, the episodes and the risk state; it runs after protection, never before."""
+"""Bookkeeping: what fills, funding and cash flows mean for the ledger, the episodes and the risk state; it runs after
+protection, never before.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,7 @@ class Accountant:
         self.fills = 0
 
     def restore(self, funding: Iterable[FundingPayment], flows: Iterable[CashFlow], *, floor_ms: int) -> None:
-        """Remember what is in the ledger already; what is older than ``floor_ms`` belongs to a time before this store."""
+        """Remember what is in the ledger; what is older than ``floor_ms`` belongs to a time before this store."""
         self.floor_ms = self.newest_funding_ms = self.newest_flow_ms = floor_ms
         for payment in funding:
             self._funding_seen[payment.symbol, payment.time_ms] = None
@@ -158,7 +160,10 @@ def _write_fill(effect: FillEffect, fill: Fill, realized: Decimal, order: Order 
 
 def _write_funding(payment: FundingPayment, holding: Holding | None) -> Write:
     def write(tx: Transaction) -> None:
-        if tx.ledger.add_funding(payment, episode=holding.episode if holding is not None else "") and holding is not None:
+        if (
+            tx.ledger.add_funding(payment, episode=holding.episode if holding is not None else "")
+            and holding is not None
+        ):
             _store_holding(tx, payment.symbol, holding, ended=None, reason="")
 
     return write
@@ -185,8 +190,17 @@ def _episode(tx: Transaction, holding: Holding) -> Episode:
     known = tx.episodes.get(holding.episode)
     entry = holding.entry_price if holding.size != 0 else (known.entry_price if known is not None else None)
     return Episode(
-        id=holding.episode, symbol=holding.symbol, side=known.side if known is not None else holding.side, owner=holding.owner,
-        opened_ms=holding.opened_ms, entry_price=entry, exit_price=known.exit_price if known is not None else None,
-        peak_size=holding.peak_size, stop_price=holding.plan.stop_price, target_price=holding.plan.target_price,
-        realized_usd=holding.realized_usd - holding.fees_usd, fees_usd=holding.fees_usd, funding_usd=holding.funding_usd,
-    )  # fmt: skip
+        id=holding.episode,
+        symbol=holding.symbol,
+        side=known.side if known is not None else holding.side,
+        owner=holding.owner,
+        opened_ms=holding.opened_ms,
+        entry_price=entry,
+        exit_price=known.exit_price if known is not None else None,
+        peak_size=holding.peak_size,
+        stop_price=holding.plan.stop_price,
+        target_price=holding.plan.target_price,
+        realized_usd=holding.realized_usd - holding.fees_usd,
+        fees_usd=holding.fees_usd,
+        funding_usd=holding.funding_usd,
+    )

@@ -34,7 +34,9 @@ from perpstrader.venue.contract import HyperliquidClient, OrderRequest
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened in execution, for traces, the console and alerts; ``kind`` is a slug such as ``stop-confirmed``."""
+    """One thing that happened in execution, for traces, the console and alerts; ``kind`` is a slug such as
+    ``stop-confirmed``.
+    """
 
     time_ms: int
     kind: str
@@ -62,7 +64,7 @@ class Prices(Protocol):
 
 
 class VenueClock(Protocol):
-    """The venue's time as estimated from its answers; expiries are stamped with it, not with ours (domain notes, 16)."""
+    """The venue's time as estimated from its answers; expiries are stamped with it (domain notes, 16)."""
 
     def now_ms(self) -> int:
         """Estimated venue time."""
@@ -111,10 +113,14 @@ class Desk(msgspec.Struct, kw_only=True):
     note: NoteSink
     unrecorded: dict[str, int] = msgspec.field(default_factory=dict)
 
-    def say(self, kind: str, symbol: str, text: str, *, episode: str = "", strategy: str = "", grave: bool = False) -> None:
+    def say(
+        self, kind: str, symbol: str, text: str, *, episode: str = "", strategy: str = "", grave: bool = False
+    ) -> None:
         """Tell the sink."""
         now = self.clock.now_ms()
-        self.note(Note(time_ms=now, kind=kind, symbol=symbol, text=text, episode=episode, strategy=strategy, grave=grave))
+        self.note(
+            Note(time_ms=now, kind=kind, symbol=symbol, text=text, episode=episode, strategy=strategy, grave=grave)
+        )
 
     def asset(self, symbol: str) -> AssetSpec:
         """The venue's facts of a symbol; raises for one that the metadata does not have (S13)."""
@@ -124,15 +130,37 @@ class Desk(msgspec.Struct, kw_only=True):
         return asset
 
     def reduce_only_intent(
-        self, purpose: Purpose, symbol: str, side: Side, size: Decimal, limit_price: Decimal, *, episode: str, owner: str,
-        trigger: Trigger | None = None, full_close: bool = False, reason: str = "",
-    ) -> OrderIntent:  # fmt: skip
+        self,
+        purpose: Purpose,
+        symbol: str,
+        side: Side,
+        size: Decimal,
+        limit_price: Decimal,
+        *,
+        episode: str,
+        owner: str,
+        trigger: Trigger | None = None,
+        full_close: bool = False,
+        reason: str = "",
+    ) -> OrderIntent:
         """An intent that can only make the position smaller; number 0 says that the store could not give one."""
         return OrderIntent(
-            number=self.numbers.take() or 0, purpose=purpose, symbol=symbol, side=side, buy=side is Side.SHORT, size=size,
-            limit_price=limit_price, tif=TimeInForce.GTC if trigger is not None else TimeInForce.IOC, reduce_only=True,
-            strategy=owner, created_ms=self.clock.now_ms(), episode=episode, trigger=trigger, full_close=full_close, reason=reason,
-        )  # fmt: skip
+            number=self.numbers.take() or 0,
+            purpose=purpose,
+            symbol=symbol,
+            side=side,
+            buy=side is Side.SHORT,
+            size=size,
+            limit_price=limit_price,
+            tif=TimeInForce.GTC if trigger is not None else TimeInForce.IOC,
+            reduce_only=True,
+            strategy=owner,
+            created_ms=self.clock.now_ms(),
+            episode=episode,
+            trigger=trigger,
+            full_close=full_close,
+            reason=reason,
+        )
 
     def attempt(self, intent: OrderIntent, attempt: int, *, expires_ms: int | None) -> Order:
         """A new attempt under its own cloid, not yet in any book."""
@@ -144,19 +172,30 @@ class Desk(msgspec.Struct, kw_only=True):
             cloid = make_unrecorded_exit_cloid(self.epoch, f"{intent.episode}/{count // 256}", count % 256)
         now = self.clock.now_ms()
         return Order(
-            intent=intent, attempt=attempt, cloid=cloid, status=OrderStatus.PENDING, sent_ms=now, expires_ms=expires_ms, updated_ms=now
+            intent=intent,
+            attempt=attempt,
+            cloid=cloid,
+            status=OrderStatus.PENDING,
+            sent_ms=now,
+            expires_ms=expires_ms,
+            updated_ms=now,
         )
 
     def request(self, order: Order) -> OrderRequest:
-        """The order as it goes out; raises when it breaks a rule of the venue, so that nothing invalid reaches the wire (S13)."""
+        """The order as it goes out; raises when it breaks a rule of the venue, so that nothing invalid reaches the wire
+        (S13).
+        """
         intent = order.intent
         asset = self.asset(intent.symbol)
         if not asset.is_price(intent.limit_price) or not asset.is_size(intent.size):
             raise PerpsTraderError(
-                f"{intent.symbol}: price {intent.limit_price} or size {intent.size} is off tick or lot; the order is not sent"
+                f"{intent.symbol}: price {intent.limit_price} or size {intent.size} is off tick or lot; "
+                "the order is not sent"
             )
         if intent.trigger is not None and not asset.is_price(intent.trigger.price):
-            raise PerpsTraderError(f"{intent.symbol}: trigger {intent.trigger.price} is off tick; the order is not sent")
+            raise PerpsTraderError(
+                f"{intent.symbol}: trigger {intent.trigger.price} is off tick; the order is not sent"
+            )
         if intent.purpose is not Purpose.ENTRY and not intent.reduce_only:
             raise PerpsTraderError(f"{intent.symbol}: a {intent.purpose} must be reduce-only; the order is not sent")
         return OrderRequest(

@@ -1,7 +1,9 @@
-"""Entries: an approved signal becomes one order at the venue at most, together with its stop, and never a second one blindly (S10-S15).
+"""Entries: an approved signal becomes one order at the venue at most, together with its stop, and never a second one
+blindly (S10-S15).
 
-Order of things: intents with verdict and digest are committed; the trace is awaited for a bounded time; the gate (halts, exits in flight) is asked
-once more with nothing between it and the wire; then the grouped action goes out. Whatever filled gets protected before anything is booked.
+Order of things: intents with verdict and digest are committed; the trace is awaited for a bounded time; the gate
+(halts, exits in flight) is asked once more with nothing between it and the wire; then the grouped action goes out.
+Whatever filled gets protected before anything is booked.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ Gate = Callable[[str], Refusal | None]
 
 
 class EntryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an approved entry so far: ``refusal`` where nothing was sent or the venue said no, else the order as it stands."""
+    """What became of an approved entry so far: ``refusal`` where nothing was sent or the venue said no, else the order
+    as it stands.
+    """
 
     order: Order | None
     episode: str
@@ -50,7 +54,9 @@ class EntryReport(msgspec.Struct, frozen=True, kw_only=True):
 class EntryDesk:
     """Sends approved entries; one at a time a symbol. ``release`` is told when a reservation is no longer needed."""
 
-    def __init__(self, desk: Desk, fills: FillCollector, protector: Protector, *, gate: Gate, release: Callable[[int], None]) -> None:
+    def __init__(
+        self, desk: Desk, fills: FillCollector, protector: Protector, *, gate: Gate, release: Callable[[int], None]
+    ) -> None:
         self._desk = desk
         self._fills = fills
         self._protector = protector
@@ -76,13 +82,24 @@ class EntryDesk:
         """Take back the plan of an entry that outlived a restart."""
         self._plans[order.intent.number] = plan
 
-    async def submit(self, approved: Approved, *, digest: str, trace_ack: Callable[[], Awaitable[object]] | None, ack_deadline_ms: int) -> EntryReport:
-        """Carry out one approved entry to the point where its outcome is known or is being settled; protection included."""
+    async def submit(
+        self,
+        approved: Approved,
+        *,
+        digest: str,
+        trace_ack: Callable[[], Awaitable[object]] | None,
+        ack_deadline_ms: int,
+    ) -> EntryReport:
+        """Carry out one approved entry to the point where its outcome is known or is being settled; protection
+        included.
+        """
         symbol = approved.signal.symbol
         refusal = self._gate(symbol)
         if refusal is not None or self.in_flight(symbol):
             self._release(approved.reservation)
-            return EntryReport(order=None, episode="", refusal=refusal or Refusal(reason=Reason.ENTRY_IN_FLIGHT, value=symbol))
+            return EntryReport(
+                order=None, episode="", refusal=refusal or Refusal(reason=Reason.ENTRY_IN_FLIGHT, value=symbol)
+            )
         self._in_flight[symbol] = None
         try:
             return await self._submit(approved, digest, trace_ack, ack_deadline_ms)
@@ -94,7 +111,9 @@ class EntryDesk:
     ) -> EntryReport:
         orders = self._orders(approved, digest)
         if orders is None:
-            return self._not_sent(approved, Reason.SUBMISSION_FAILED, "no intent number is left until the store can be written")
+            return self._not_sent(
+                approved, Reason.SUBMISSION_FAILED, "no intent number is left until the store can be written"
+            )
         entry = orders[0]
         try:
             fresh = await self._desk.journal.commit(self._commit(orders, approved))
@@ -107,7 +126,9 @@ class EntryDesk:
         refusal = self._gate(approved.signal.symbol)
         if refusal is not None:
             for order in orders:
-                self._desk.journal.later(self._desk.record(msgspec.structs.replace(order, status=OrderStatus.ABANDONED)))
+                self._desk.journal.later(
+                    self._desk.record(msgspec.structs.replace(order, status=OrderStatus.ABANDONED))
+                )
             self._release(approved.reservation)
             return EntryReport(order=None, episode=entry.intent.episode, refusal=refusal)
         for order in orders:
@@ -124,7 +145,9 @@ class EntryDesk:
         if isinstance(ack, Rejected | NotSent):
             status = OrderStatus.REJECTED if isinstance(ack, Rejected) else OrderStatus.ABANDONED
             for order in orders:
-                self._desk.orders.update(order.cloid, status=status, detail=ack.text, updated_ms=self._desk.clock.now_ms())
+                self._desk.orders.update(
+                    order.cloid, status=status, detail=ack.text, updated_ms=self._desk.clock.now_ms()
+                )
             self._release(approved.reservation)
             hint = "the venue refused the order" if isinstance(ack, Rejected) else "the request never left"
             return EntryReport(order=self._desk.orders.get(entry.cloid), episode=entry.intent.episode,
@@ -138,7 +161,12 @@ class EntryDesk:
         else:
             text = ack.text
             self._desk.orders.update(entry.cloid, status=OrderStatus.UNKNOWN, detail=text)
-            self._desk.say("entry-unknown", entry.intent.symbol, f"no answer to {entry.cloid}: {text}", episode=entry.intent.episode)
+            self._desk.say(
+                "entry-unknown",
+                entry.intent.symbol,
+                f"no answer to {entry.cloid}: {text}",
+                episode=entry.intent.episode,
+            )
             self._desk.pool.spawn(f"settle-{entry.cloid}", self._settle_unknown(approved.reservation, entry))
         return EntryReport(order=self._desk.orders.get(entry.cloid), episode=entry.intent.episode)
 
@@ -146,7 +174,9 @@ class EntryDesk:
         self._desk.orders.update(entry.cloid, oid=ack.oid)
         if entry.intent.tif is TimeInForce.IOC:
             await self._fills.expect(entry.cloid, ack.size)
-            self._desk.orders.finish_partial(entry.cloid, ack.size, "the rest found no price within the bound", self._desk.clock.now_ms())
+            self._desk.orders.finish_partial(
+                entry.cloid, ack.size, "the rest found no price within the bound", self._desk.clock.now_ms()
+            )
         else:
             await self._fills.expect(entry.cloid, min(ack.size, entry.intent.size))
             self._desk.pool.spawn(f"settle-{entry.cloid}", self._settle_unknown(0, entry))
@@ -166,7 +196,9 @@ class EntryDesk:
             self._release(reservation)
 
     async def settle(self, entry: Order) -> None:
-        """Ask until the outcome is proven, then book it and see to the protection; its children go with it when it never was."""
+        """Ask until the outcome is proven, then book it and see to the protection; its children go with it when it
+        never was.
+        """
         self._handled[entry.cloid] = None
         try:
             await self._settle(entry)
@@ -175,7 +207,9 @@ class EntryDesk:
 
     async def _settle(self, entry: Order) -> None:
         expires = entry.expires_ms if entry.expires_ms is not None else self._desk.clock.now_ms()
-        settled = await settle(self._desk.client, self._desk.clock, entry.cloid, expires_ms=expires, sent_ms=entry.sent_ms)
+        settled = await settle(
+            self._desk.client, self._desk.clock, entry.cloid, expires_ms=expires, sent_ms=entry.sent_ms
+        )
         await self._fills.poll(entry.sent_ms)
         order = self._desk.orders.apply_record(entry.cloid, settled.record)
         if settled.record.group is OrderGroup.FILLED:
@@ -192,7 +226,9 @@ class EntryDesk:
                 self._desk.orders.update(order.cloid, status=OrderStatus.NEVER_ARMED, detail="its entry never filled")
 
     async def _watch_resting(self, approved: Approved, entry: Order) -> None:
-        """A resting entry lives as long as its signal; then it is taken back, and only its record says how much had filled."""
+        """A resting entry lives as long as its signal; then it is taken back, and only its record says how much had
+        filled.
+        """
         deadline = approved.signal.created_ms + approved.signal.ttl_ms
         self._handled[entry.cloid] = None
         while (order := self._desk.orders.get(entry.cloid)) is not None and order.is_live:
@@ -211,7 +247,9 @@ class EntryDesk:
         while (order := self._desk.orders.get(entry.cloid)) is not None and order.is_live:
             await self._desk.client.cancel([(entry.intent.symbol, entry.cloid)])
             expires = entry.expires_ms if entry.expires_ms is not None else self._desk.clock.now_ms()
-            settled = await settle(self._desk.client, self._desk.clock, entry.cloid, expires_ms=expires, sent_ms=entry.sent_ms)
+            settled = await settle(
+                self._desk.client, self._desk.clock, entry.cloid, expires_ms=expires, sent_ms=entry.sent_ms
+            )
             await self._fills.poll(entry.sent_ms)
             self._desk.orders.apply_record(entry.cloid, settled.record)
             if settled.record.group is OrderGroup.FILLED:
@@ -229,17 +267,32 @@ class EntryDesk:
         return len(entries)
 
     def _orders(self, approved: Approved, digest: str) -> list[Order] | None:
-        """The entry, its stop, and its target where it has one, as attempts with their cloids; ``None`` without numbers."""
+        """The entry, its stop, and its target where it has one, as attempts with their cloids; ``None`` without
+        numbers.
+        """
         signal, number = approved.signal, self._desk.numbers.take()
         if number is None:
             return None
         episode, now = f"{signal.symbol}-{number}", self._desk.clock.now_ms()
         tif = (TimeInForce.ALO if approved.post_only else TimeInForce.GTC) if approved.resting else TimeInForce.IOC
         entry = OrderIntent(
-            number=number, purpose=Purpose.ENTRY, symbol=signal.symbol, side=signal.side, buy=signal.side.opens_with_buy,
-            size=approved.size, limit_price=approved.worst_price, tif=tif, reduce_only=False, strategy=signal.strategy,
-            created_ms=now, signal_id=signal.id, episode=episode, group=number, reason=signal.reason, digest=digest,
-        )  # fmt: skip
+            number=number,
+            purpose=Purpose.ENTRY,
+            symbol=signal.symbol,
+            side=signal.side,
+            buy=signal.side.opens_with_buy,
+            size=approved.size,
+            limit_price=approved.worst_price,
+            tif=tif,
+            reduce_only=False,
+            strategy=signal.strategy,
+            created_ms=now,
+            signal_id=signal.id,
+            episode=episode,
+            group=number,
+            reason=signal.reason,
+            digest=digest,
+        )
         self._plans[number] = Plan(
             stop_price=approved.stop_price, stop_limit_price=approved.stop_limit_price,
             target_price=approved.target_price, risk_usd=approved.risk_usd,
@@ -263,7 +316,7 @@ class EntryDesk:
         return asset.price_down(raw) if approved.signal.side.sign > 0 else asset.price_up(raw)
 
     def _commit(self, orders: list[Order], approved: Approved) -> Callable[[Transaction], bool]:
-        """Claim the signal and store the intents in one transaction; False when the signal was acted on before (S36)."""
+        """Claim the signal and store the intents in one transaction; False when it was acted on before (S36)."""
 
         def write(tx: Transaction) -> bool:
             signal = approved.signal
@@ -283,16 +336,22 @@ class EntryDesk:
             async with asyncio.timeout(deadline_ms / 1000):
                 await trace_ack()
         except Exception as error:
-            self._desk.say("trace-gap", symbol, f"the order goes without its trace: {type(error).__name__}: {error}", grave=True)
+            self._desk.say(
+                "trace-gap", symbol, f"the order goes without its trace: {type(error).__name__}: {error}", grave=True
+            )
 
     def _not_sent(self, approved: Approved, reason: Reason, text: str) -> EntryReport:
         self._release(approved.reservation)
-        return EntryReport(order=None, episode="", refusal=Refusal(reason=reason, value=text, hint="nothing was sent"), text=text)
+        return EntryReport(
+            order=None, episode="", refusal=Refusal(reason=reason, value=text, hint="nothing was sent"), text=text
+        )
 
 
 def plan_from(live: Iterable[Order], entry: Order) -> Plan:
     """The plan of an entry that outlived a restart, from the stop and target that went out with it."""
-    group = [order.intent for order in live if order.intent.group == entry.intent.group and order.intent.trigger is not None]
+    group = [
+        order.intent for order in live if order.intent.group == entry.intent.group and order.intent.trigger is not None
+    ]
     stop = next((intent for intent in group if intent.purpose is Purpose.STOP), None)
     target = next((intent for intent in group if intent.purpose is Purpose.TARGET), None)
     return Plan(

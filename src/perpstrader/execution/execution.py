@@ -44,16 +44,27 @@ class Execution:
     """Entries, exits, protection, reconciliation and bookkeeping of one account; built once, by ``trader``."""
 
     def __init__(
-        self, desk: Desk, store: StateStore, books: Books, risk: RiskEvents, *, gate: Gate, release: Callable[[int], None],
-        halt: Callable[[HaltKind, str], Coroutine[Any, Any, object]], liquidation: LiquidationPrices, default_stop_fraction: Decimal,
-    ) -> None:  # fmt: skip
+        self,
+        desk: Desk,
+        store: StateStore,
+        books: Books,
+        risk: RiskEvents,
+        *,
+        gate: Gate,
+        release: Callable[[int], None],
+        halt: Callable[[HaltKind, str], Coroutine[Any, Any, object]],
+        liquidation: LiquidationPrices,
+        default_stop_fraction: Decimal,
+    ) -> None:
         self.desk = desk
         self._store = store
         self._halt = halt
         self.accountant = Accountant(desk, books, risk)
         self.fills = FillCollector(desk, self._on_effect, lambda order: self.entries.plan_of(order))
         self.exits = ExitDesk(desk, self.fills)
-        self.protector = Protector(desk, self.exits.close, default_stop_fraction, lambda symbol: symbol in self.reconciler.ignored)
+        self.protector = Protector(
+            desk, self.exits.close, default_stop_fraction, lambda symbol: symbol in self.reconciler.ignored
+        )
         self.entries = EntryDesk(desk, self.fills, self.protector, gate=gate, release=release)
         self.account = AccountWatch(desk, self.fills, books, halt, self.read_money)
         self.view = PortfolioView(desk, self.account, self.protector, liquidation)
@@ -69,7 +80,9 @@ class Execution:
         """Take up where the store left off: positions, seen fills, live orders with their plans."""
         symbols = list(self.desk.assets)
         saved = await self._store.read(lambda tx: _restored(tx, symbols))
-        self.desk.positions.restore(saved.holdings, [(fill.symbol, fill.tid, fill.time_ms) for fill in reversed(saved.recent)])
+        self.desk.positions.restore(
+            saved.holdings, [(fill.symbol, fill.tid, fill.time_ms) for fill in reversed(saved.recent)]
+        )
         self.desk.positions.start_at(saved.floor_ms)
         self.fills.newest_ms = max([saved.floor_ms, *(fill.time_ms for fill in saved.recent)])
         self.desk.orders.restore(saved.live)
@@ -86,7 +99,12 @@ class Execution:
     # --- decisions ---
 
     async def submit(
-        self, approved: Approved, *, digest: str, trace_ack: Callable[[], Awaitable[object]] | None, ack_deadline_ms: int
+        self,
+        approved: Approved,
+        *,
+        digest: str,
+        trace_ack: Callable[[], Awaitable[object]] | None,
+        ack_deadline_ms: int,
     ) -> EntryReport:
         """Carry out an approved entry; see ``EntryDesk.submit``."""
         return await self.entries.submit(approved, digest=digest, trace_ack=trace_ack, ack_deadline_ms=ack_deadline_ms)
@@ -100,7 +118,9 @@ class Execution:
         return await self.exits.reduce(symbol, size, reason)
 
     async def flatten(self, reason: str, *, symbols: Sequence[str] | None = None) -> FlattenReport:
-        """Cancel entries, close everything, verify, and say what happened to each position (S05); halting is the caller's first step."""
+        """Cancel entries, close everything, verify, and say what happened to each position (S05); halting is the
+        caller's first step.
+        """
         return await flatten(self.desk, self.entries, self.exits, self.account, reason, symbols)
 
     def position(self, symbol: str) -> Position | None:
@@ -145,7 +165,11 @@ class Execution:
         if before is None:
             return
         after = self.desk.orders.apply_record(cloid, record)
-        if after is None or before.intent.purpose not in (Purpose.STOP, Purpose.TARGET) or before.status == after.status:
+        if (
+            after is None
+            or before.intent.purpose not in (Purpose.STOP, Purpose.TARGET)
+            or before.status == after.status
+        ):
             return
         if after.status in (OrderStatus.TRIGGERED, OrderStatus.CANCELED, OrderStatus.REJECTED, OrderStatus.PARTIAL):
             stop = self.protector.stop_of(after.intent.symbol)
@@ -192,7 +216,9 @@ class Execution:
             self.desk.say("episode-ended", fill.symbol, text, episode=effect.ended.episode, strategy=effect.ended.owner)
         if fill.liquidation:
             self.desk.say("liquidation", fill.symbol, text, episode=holding.episode, grave=True)
-            self.desk.pool.spawn("halt-liquidation", self._halt(HaltKind.LIQUIDATION, f"{fill.symbol} was liquidated: {text}"))
+            self.desk.pool.spawn(
+                "halt-liquidation", self._halt(HaltKind.LIQUIDATION, f"{fill.symbol} was liquidated: {text}")
+            )
         elif order is None and not is_ours(fill, self.desk.epoch):
             self.view.frozen.setdefault(fill.symbol, f"fill {fill.tid} there is not ours")
             self.desk.say("foreign-fill", fill.symbol, text, grave=True)
@@ -211,5 +237,10 @@ def _restored(tx: Transaction, symbols: list[str]) -> _Restored:
     floor = tx.meta.get_int(FLOOR_KEY) or 0
     recent = [booked.fill for booked in tx.ledger.recent_fills(_RECENT_FILLS)]
     return _Restored(
-        restored_holdings(tx, symbols), recent, tx.intents.live_orders(), tx.ledger.funding_since(floor), tx.ledger.cash_flows_since(floor), floor
+        restored_holdings(tx, symbols),
+        recent,
+        tx.intents.live_orders(),
+        tx.ledger.funding_since(floor),
+        tx.ledger.cash_flows_since(floor),
+        floor,
     )

@@ -1,8 +1,8 @@
 """Exits: one plan a position, reduce-only at any rate, again and wider until the venue shows it flat (S01-S06).
 
-Nothing here asks a limit, a halt or a breaker. A full close is sized at the upper bound of what the position can be, since the venue clamps
-it, and may therefore go again under a new cloid while an earlier outcome is unknown. A partial exit settles first, and becomes a full close where its
-remainder would fall below the venue's minimum.
+Nothing here asks a limit, a halt or a breaker. A full close is sized at the upper bound of what the position can be,
+since the venue clamps it, and may therefore go again under a new cloid while an earlier outcome is unknown. A partial
+exit settles first, and becomes a full close where its remainder would fall below the venue's minimum.
 """
 
 from __future__ import annotations
@@ -76,12 +76,29 @@ class ExitDesk:
     async def _start(self, symbol: str, size: Decimal | None, reason: str) -> ExitReport:
         holding = self._desk.positions.holdings.get(symbol)
         if holding is None:
-            return ExitReport(symbol=symbol, episode="", flat=True, closed=ZERO, left=ZERO, attempts=0, average_price=None, text="already flat")
+            return ExitReport(
+                symbol=symbol,
+                episode="",
+                flat=True,
+                closed=ZERO,
+                left=ZERO,
+                attempts=0,
+                average_price=None,
+                text="already flat",
+            )
         task = self._desk.pool.spawn(f"exit-{symbol}", self._run(symbol, holding.episode, size, reason))
         if task is None:
             text = "the trader is stopping; the position keeps its stop"
-            return ExitReport(symbol=symbol, episode=holding.episode, flat=False, closed=ZERO, left=holding.size, attempts=0,
-                              average_price=None, text=text)  # fmt: skip
+            return ExitReport(
+                symbol=symbol,
+                episode=holding.episode,
+                flat=False,
+                closed=ZERO,
+                left=holding.size,
+                attempts=0,
+                average_price=None,
+                text=text,
+            )
         self._plans[symbol] = task
         return await asyncio.shield(task)
 
@@ -112,20 +129,30 @@ class ExitDesk:
             if goal and self._dust(symbol, goal):
                 goal, left = ZERO, abs(holding.size)
             attempts += 1
-            order = await self._attempt(symbol, holding.side, left, attempts, episode, holding.owner, full=not goal, reason=reason)
+            order = await self._attempt(
+                symbol, holding.side, left, attempts, episode, holding.owner, full=not goal, reason=reason
+            )
             if order is not None and order.filled > 0:
                 closed += order.filled
                 paid += order.filled * (order.average_price or ZERO)
                 pause = _RETRY_PAUSE_S
                 continue
             if attempts == _TELL_AFTER:
-                self._desk.say("exit-not-filling", symbol, f"{attempts} attempts, still {left} left: {reason}", episode=episode, grave=True)
+                self._desk.say(
+                    "exit-not-filling",
+                    symbol,
+                    f"{attempts} attempts, still {left} left: {reason}",
+                    episode=episode,
+                    grave=True,
+                )
             pause = await self._pause(pause)
 
     async def _attempt(
         self, symbol: str, side: Side, size: Decimal, number: int, episode: str, owner: str, *, full: bool, reason: str
     ) -> Order | None:
-        """One IOC; returns the order as it stands when its outcome is known, or after 2 s of not knowing a full close's."""
+        """One IOC; returns the order as it stands when its outcome is known, or after 2 s of not knowing a full
+        close's.
+        """
         bound = await self._worst_price(symbol, side, number)
         if bound is None:
             return None
@@ -143,7 +170,9 @@ class ExitDesk:
         if isinstance(ack, Filled):
             self._desk.orders.update(order.cloid, oid=ack.oid)
             await self._fills.expect(order.cloid, ack.size)
-            return self._desk.orders.finish_partial(order.cloid, ack.size, "the rest found no price within the bound", self._now())
+            return self._desk.orders.finish_partial(
+                order.cloid, ack.size, "the rest found no price within the bound", self._now()
+            )
         if isinstance(ack, Rejected):
             self._desk.orders.update(order.cloid, status=OrderStatus.REJECTED, detail=ack.text, updated_ms=self._now())
             if ack.code == ErrorCode.REDUCE_ONLY:
@@ -155,7 +184,9 @@ class ExitDesk:
         return self._desk.orders.get(order.cloid)
 
     async def _unknown(self, order: Order, full: bool) -> Order | None:
-        """A full close may go again after 2 s while this one is settled beside it; a partial one is settled first (S03, S11)."""
+        """A full close may go again after 2 s while this one is settled beside it; a partial one is settled first (S03,
+        S11).
+        """
         self._desk.orders.update(order.cloid, status=OrderStatus.UNKNOWN, detail="no answer")
         self._desk.say("exit-unknown", order.intent.symbol, f"no answer to {order.cloid}", episode=order.intent.episode)
         if not full:
@@ -170,7 +201,9 @@ class ExitDesk:
         expires = order.expires_ms if order.expires_ms is not None else self._now()
         self._handled[order.cloid] = None
         try:
-            settled = await settle(self._desk.client, self._desk.clock, order.cloid, expires_ms=expires, sent_ms=order.sent_ms)
+            settled = await settle(
+                self._desk.client, self._desk.clock, order.cloid, expires_ms=expires, sent_ms=order.sent_ms
+            )
             await self._fills.poll(order.sent_ms)
             self._desk.orders.apply_record(order.cloid, settled.record)
             if settled.record.group is OrderGroup.FILLED:
@@ -179,7 +212,9 @@ class ExitDesk:
             self._handled.pop(order.cloid, None)
 
     async def _worst_price(self, symbol: str, side: Side, attempt: int) -> Decimal | None:
-        """The bound of an attempt: a fresh book's best price, else the newest price known, widened with each attempt (S04, S14)."""
+        """The bound of an attempt: a fresh book's best price, else the newest price known, widened with each attempt
+        (S04, S14).
+        """
         touch = None
         try:
             book = await self._desk.client.book(symbol)
@@ -201,7 +236,9 @@ class ExitDesk:
         return self._desk.asset(symbol).bound(touch * (1 - slip * side.sign), buy=side is Side.SHORT)
 
     def _upper_bound(self, symbol: str, size: Decimal) -> Decimal:
-        """What the position can be at most: what fills have shown, and every live entry's remainder; the venue clamps (S02)."""
+        """What the position can be at most: what fills have shown, and every live entry's remainder; the venue clamps
+        (S02).
+        """
         in_flight = sum((order.remaining for order in self._desk.orders.live(symbol, Purpose.ENTRY)), ZERO)
         return self._desk.asset(symbol).ceil_size(size + in_flight)
 
@@ -212,7 +249,9 @@ class ExitDesk:
         return price is not None and remainder * price < MIN_NOTIONAL_USD
 
     async def _shown_flat(self, symbol: str) -> bool:
-        """True once the venue's account shows no position of the symbol; its answers may lag, so it is asked a few times."""
+        """True once the venue's account shows no position of the symbol; its answers may lag, so it is asked a few
+        times.
+        """
         for read in range(_VERIFY_READS):
             try:
                 state = await self._desk.client.account()
@@ -231,7 +270,9 @@ class ExitDesk:
         await self._desk.clock.sleep(pause)
         return min(_MAX_PAUSE_S, pause * 2)
 
-    def _report(self, symbol: str, episode: str, closed: Decimal, attempts: int, paid: Decimal, text: str) -> ExitReport:
+    def _report(
+        self, symbol: str, episode: str, closed: Decimal, attempts: int, paid: Decimal, text: str
+    ) -> ExitReport:
         left = self._desk.positions.size(symbol)
         average = paid / closed if closed else None
         self._desk.say("exit-done", symbol, f"{text} after {attempts} attempt(s)", episode=episode)

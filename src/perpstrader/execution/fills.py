@@ -1,4 +1,6 @@
-"""Fills, from wherever they are seen first: applied once in memory, then protection, then the disk, in that order (SY-06)."""
+"""Fills, from wherever they are seen first: applied once in memory, then protection, then the disk, in that order
+(SY-06).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class FillCollector:
         return new
 
     async def poll(self, since_ms: int) -> int:
-        """Read the venue's own list from ``since_ms`` (with an overlap) and apply what is new; 0 when it cannot be read."""
+        """Read the venue's own list from ``since_ms`` (with an overlap) and apply what is new; 0 when it cannot be
+        read.
+        """
         try:
             return self.take(await self._desk.client.fills(since_ms - _OVERLAP_MS))
         except VenueError as error:
@@ -45,7 +49,9 @@ class FillCollector:
             return 0
 
     async def expect(self, cloid: str, size: Decimal) -> None:
-        """Wait until the order's fills add up to ``size``: the stream usually had them already, else the venue is asked, for ever."""
+        """Wait until the order's fills add up to ``size``: the stream usually had them already, else the venue is
+        asked, for ever.
+        """
         first = True
         while True:
             order = self._desk.orders.get(cloid)

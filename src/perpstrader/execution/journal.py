@@ -1,8 +1,9 @@
-"""Bookkeeping that nothing waits for: written in order, tried again until it is on disk, and never lost while the process lives.
+"""Bookkeeping that nothing waits for: written in order, tried again until it is on disk, and never lost while the
+process lives.
 
-Entries await :meth:`Journal.commit`, because an intent must be on disk before its first byte goes out. Protection and exits use
-:meth:`Journal.within`, which gives up waiting (not writing) at a deadline. Everything else is queued with :meth:`Journal.later`;
-what a crash takes from the queue, reconciliation reads again from the venue.
+Entries await :meth:`Journal.commit`, because an intent must be on disk before its first byte goes out. Protection and
+exits use :meth:`Journal.within`, which gives up waiting (not writing) at a deadline. Everything else is queued with
+:meth:`Journal.later`; what a crash takes from the queue, reconciliation reads again from the venue.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Journal:
         return len(self._queue)
 
     async def commit(self, write: Callable[[Transaction], T], *, timeout_s: float | None = None) -> T:
-        """Everything queued before, then ``write``, on disk when it returns; raises ``StateError`` when it cannot be written."""
+        """Everything queued before, then ``write``, on disk when it returns; raises ``StateError`` when it cannot be
+        written.
+        """
         await self.flush()
         return await self._store.transact(write, timeout_s=timeout_s)
 
@@ -68,8 +71,8 @@ class Journal:
     async def flush(self) -> None:
         """Have everything that is queued on disk, in order.
 
-        Raises ``StateError`` when the store cannot be written. A write that the store refuses although it can be written is put aside in ``refused``
-        and reported, so that one bad row never holds up the books.
+        Raises ``StateError`` when the store cannot be written. A write that the store refuses although it can be
+        written is put aside in ``refused`` and reported, so that one bad row never holds up the books.
         """
         async with self._draining:
             while self._queue:
@@ -91,7 +94,7 @@ class Journal:
             self._on_failure("journal", error)
 
     async def run(self, beat: Callable[[], None]) -> None:
-        """Write whatever is queued, for ever; after a failure again in half a second, with everything still in order."""
+        """Write whatever is queued, for ever; after a failure again in half a second, the order kept."""
         while True:
             beat()
             if not self._queue:

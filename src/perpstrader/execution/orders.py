@@ -49,9 +49,11 @@ class OrderTracker:
     def live(self, symbol: str | None = None, purpose: Purpose | None = None) -> list[Order]:
         """Orders that the venue may still execute, oldest first."""
         return [
-            order for order in map(self._by_cloid.__getitem__, self._live)
-            if (symbol is None or order.intent.symbol == symbol) and (purpose is None or order.intent.purpose is purpose)
-        ]  # fmt: skip
+            order
+            for order in map(self._by_cloid.__getitem__, self._live)
+            if (symbol is None or order.intent.symbol == symbol)
+            and (purpose is None or order.intent.purpose is purpose)
+        ]
 
     def update(self, cloid: str, **changes: object) -> Order | None:
         """Change fields of a known order; a terminal state is never left again, fills excepted."""

@@ -1,7 +1,8 @@
 """Positions from fills: what the venue's trades add up to, with our own cost and the episode that each belongs to.
 
-A position is event-sourced, because the venue's snapshots lag its fills by seconds (API sheet section 8, item 5). Cost is kept as the
-signed sum of price times size, so that the realised profits of an episode are exactly its cash in minus its cash out (S35).
+A position is event-sourced, because the venue's snapshots lag its fills by seconds (API sheet section 8, item 5). Cost
+is kept as the signed sum of price times size, so that the realised profits of an episode are exactly its cash in minus
+its cash out (S35).
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Holding(msgspec.Struct, kw_only=True):
-    """One symbol's open episode. ``cost_usd`` has the sign of ``size``; ``unprotected_since_ms`` is venue time of the first uncovered fill."""
+    """One symbol's open episode. ``cost_usd`` has the sign of ``size``; ``unprotected_since_ms`` is venue time of the
+    first uncovered fill.
+    """
 
     symbol: str
     episode: str
@@ -99,7 +102,9 @@ class PositionBook:
         return holding.size if holding is not None else ZERO
 
     def apply(self, fill: Fill, *, episode: str, owner: str, plan: Plan | None = None) -> FillEffect:
-        """Add one new fill; ``episode``, ``owner`` and ``plan`` are used where it opens a position. The caller has asked ``is_new``."""
+        """Add one new fill; ``episode``, ``owner`` and ``plan`` are used where it opens a position. The caller has
+        asked ``is_new``.
+        """
         self._remember((fill.symbol, fill.tid), fill.time_ms)
         self.version += 1
         holding = self.holdings.get(fill.symbol)
@@ -119,9 +124,17 @@ class PositionBook:
 
     def _open(self, fill: Fill, delta: Decimal, episode: str, owner: str, plan: Plan | None) -> Holding:
         holding = Holding(
-            symbol=fill.symbol, episode=episode, owner=owner, opened_ms=fill.time_ms, size=delta, cost_usd=delta * fill.price,
-            peak_size=abs(delta), plan=plan or Plan(), unprotected_since_ms=fill.time_ms, updated_ms=fill.time_ms,
-        )  # fmt: skip
+            symbol=fill.symbol,
+            episode=episode,
+            owner=owner,
+            opened_ms=fill.time_ms,
+            size=delta,
+            cost_usd=delta * fill.price,
+            peak_size=abs(delta),
+            plan=plan or Plan(),
+            unprotected_since_ms=fill.time_ms,
+            updated_ms=fill.time_ms,
+        )
         self.holdings[fill.symbol] = holding
         return holding
 
@@ -143,14 +156,23 @@ class PositionBook:
         return FillEffect(fill=fill, realized_usd=realized, holding=flipped, opened=True, ended=holding)
 
     def overrule(self, symbol: str, size: Decimal, entry_price: Decimal, *, owner: str, now_ms: int) -> None:
-        """Take the venue's position for the truth where fills cannot explain it; the old episode ends, a new one begins."""
+        """Take the venue's position for the truth where fills cannot explain it; the old episode ends, a new one
+        begins.
+        """
         self.version += 1
         self.holdings.pop(symbol, None)
         if size != 0:
             self.holdings[symbol] = Holding(
-                symbol=symbol, episode=f"{symbol}-{owner}-{now_ms}", owner=owner, opened_ms=now_ms, size=size, cost_usd=size * entry_price,
-                peak_size=abs(size), unprotected_since_ms=now_ms, updated_ms=now_ms,
-            )  # fmt: skip
+                symbol=symbol,
+                episode=f"{symbol}-{owner}-{now_ms}",
+                owner=owner,
+                opened_ms=now_ms,
+                size=size,
+                cost_usd=size * entry_price,
+                peak_size=abs(size),
+                unprotected_since_ms=now_ms,
+                updated_ms=now_ms,
+            )
 
     def add_funding(self, symbol: str, usd: Decimal) -> None:
         """Book a funding payment to the open episode, if there is one."""

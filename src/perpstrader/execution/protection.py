@@ -1,8 +1,9 @@
-"""Protection: from the first fill to a reduce-only stop of the position's size that the venue lists, and from then on to the end (S20-S23).
+"""Protection: from the first fill to a reduce-only stop of the position's size that the venue lists, and from then on
+to the end (S20-S23).
 
-One pass for a symbol looks at the position and at our stops for it, and does the next right thing: confirm a stop by the venue's record,
-place one of its own, close what cannot be protected, or cancel what is too many, new before old. A child of a grouped entry counts only once the
-venue's record shows it armed with the position's size.
+One pass for a symbol looks at the position and at our stops for it, and does the next right thing: confirm a stop by
+the venue's record, place one of its own, close what cannot be protected, or cancel what is too many, new before old. A
+child of a grouped entry counts only once the venue's record shows it armed with the position's size.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from typing import Final
 from perpstrader.domain import Order, OrderStatus, Protection, ProtectiveStop, Purpose, Side, Trigger
 from perpstrader.execution.desk import Desk
 from perpstrader.execution.positions import Holding, Plan
-from perpstrader.venue.contract import AlreadyGone, Canceled, Filled, NotSent, OrderGroup, OrderRecord, Rejected, Resting, Unknown
+from perpstrader.venue.contract import (
+    AlreadyGone,
+    Canceled,
+    Filled,
+    NotSent,
+    OrderGroup,
+    OrderRecord,
+    Rejected,
+    Resting,
+    Unknown,
+)
 from perpstrader.venue.settlement import look_up
 from perpstrader.venue.wire.errors import ErrorCode
 
@@ -27,9 +38,11 @@ CloseUnprotectable = Callable[[str, str], Awaitable[object]]
 
 
 class Protector:
-    """Keeps a confirmed stop of the right size under every position; ``ensure`` may be called at any time, by anybody."""
+    """Keeps a confirmed stop of the right size under every position; anybody may call ``ensure`` at any time."""
 
-    def __init__(self, desk: Desk, close: CloseUnprotectable, default_stop_fraction: Decimal, exempt: Callable[[str], bool]) -> None:
+    def __init__(
+        self, desk: Desk, close: CloseUnprotectable, default_stop_fraction: Decimal, exempt: Callable[[str], bool]
+    ) -> None:
         self._desk = desk
         self._close = close
         self._default_stop = default_stop_fraction
@@ -70,7 +83,9 @@ class Protector:
         return lock is not None and lock.locked()
 
     async def ensure(self, symbol: str) -> None:
-        """Bring the symbol to a protected (or flat and clean) state; a second caller makes the first look again and returns."""
+        """Bring the symbol to a protected (or flat and clean) state; a second caller makes the first look again and
+        returns.
+        """
         lock = self._locks.setdefault(symbol, asyncio.Lock())
         if lock.locked():
             self._again[symbol] = None
@@ -81,7 +96,9 @@ class Protector:
                 done = await self._pass(symbol)
                 if done and symbol not in self._again:
                     return
-        self._desk.say("protection-exhausted", symbol, f"{_MAX_ATTEMPTS} passes did not settle the protection", grave=True)
+        self._desk.say(
+            "protection-exhausted", symbol, f"{_MAX_ATTEMPTS} passes did not settle the protection", grave=True
+        )
 
     async def _pass(self, symbol: str) -> bool:
         holding = self._desk.positions.holdings.get(symbol)
@@ -112,7 +129,9 @@ class Protector:
         return await self._place(holding, needed)
 
     async def _confirm(self, order: Order, needed: Decimal, *, patient: bool) -> ProtectiveStop | None:
-        """The venue's own record of the stop, or ``None``; info may lag behind the exchange, so it is asked again for a while."""
+        """The venue's own record of the stop, or ``None``; info may lag behind the exchange, so it is asked again for a
+        while.
+        """
         for pause in _CONFIRM_PAUSES_S if patient else _CONFIRM_PAUSES_S[:1]:
             if pause:
                 await self._desk.clock.sleep(pause)
@@ -164,7 +183,9 @@ class Protector:
         """Nothing confirmed: close once the deadline of reachable time has passed, else look again shortly."""
         waited = self._unprotected_ms(holding) - self._outage(holding.symbol)
         if waited >= self._desk.settings.protection_deadline_ms:
-            await self._close(holding.symbol, f"no confirmed stop within {self._desk.settings.protection_deadline_ms} ms")
+            await self._close(
+                holding.symbol, f"no confirmed stop within {self._desk.settings.protection_deadline_ms} ms"
+            )
             return self._desk.positions.holdings.get(holding.symbol) is None
         await self._desk.clock.sleep(_RETRY_PAUSE_S)
         return False
@@ -212,7 +233,9 @@ class Protector:
         acks = await self._desk.client.cancel([(symbol, order.cloid) for order in orders])
         for order, ack in zip(orders, acks, strict=True):
             if isinstance(ack, Canceled):
-                self._desk.orders.update(order.cloid, status=OrderStatus.CANCELED, detail=why, updated_ms=self._desk.clock.now_ms())
+                self._desk.orders.update(
+                    order.cloid, status=OrderStatus.CANCELED, detail=why, updated_ms=self._desk.clock.now_ms()
+                )
                 continue
             record = await look_up(self._desk.client, order.cloid)
             if record is not None and record.group is not OrderGroup.MISSING:
@@ -230,17 +253,25 @@ class Protector:
         return live(symbol, Purpose.STOP) + live(symbol, Purpose.TARGET)
 
     def _plan(self, holding: Holding) -> Plan:
-        """The episode's plan; one without a stop (adopted, or lost) gets the default distance from mark, else from its cost."""
+        """The episode's plan; one without a stop (adopted, or lost) gets the default distance from mark, else from its
+        cost.
+        """
         if holding.plan.stop_price is None:
             snapshot = self._desk.prices.snapshot(holding.symbol)
             base = snapshot.mark if snapshot is not None and snapshot.mark is not None else holding.entry_price
             asset = self._desk.asset(holding.symbol)
             raw = base * (1 - self._default_stop * holding.side.sign)
             stop = asset.price_up(raw) if holding.side is Side.LONG else asset.price_down(raw)
-            holding.plan = Plan(stop_price=stop, stop_limit_price=self._stop_limit(holding, stop), target_price=holding.plan.target_price)
+            holding.plan = Plan(
+                stop_price=stop,
+                stop_limit_price=self._stop_limit(holding, stop),
+                target_price=holding.plan.target_price,
+            )
         elif holding.plan.stop_limit_price is None:
             limit = self._stop_limit(holding, holding.plan.stop_price)
-            holding.plan = Plan(stop_price=holding.plan.stop_price, stop_limit_price=limit, target_price=holding.plan.target_price)
+            holding.plan = Plan(
+                stop_price=holding.plan.stop_price, stop_limit_price=limit, target_price=holding.plan.target_price
+            )
         return holding.plan
 
     def _stop_limit(self, holding: Holding, trigger: Decimal) -> Decimal:
@@ -299,10 +330,18 @@ def _listed(record: OrderRecord, order: Order, needed: Decimal, now_ms: int) -> 
     if listed is None or trigger is None or listed.trigger_price is None:
         return None
     right = (
-        listed.reduce_only and listed.buy is order.intent.buy and listed.trigger_price == trigger.price and listed.original_size == needed
+        listed.reduce_only
+        and listed.buy is order.intent.buy
+        and listed.trigger_price == trigger.price
+        and listed.original_size == needed
     )
     if not right:
         return None
     return ProtectiveStop(
-        oid=listed.oid, cloid=order.cloid, trigger_price=listed.trigger_price, limit_price=listed.limit_price, size=needed, confirmed_ms=now_ms
+        oid=listed.oid,
+        cloid=order.cloid,
+        trigger_price=listed.trigger_price,
+        limit_price=listed.limit_price,
+        size=needed,
+        confirmed_ms=now_ms,
     )

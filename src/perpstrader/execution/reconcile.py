@@ -1,8 +1,9 @@
-"""Reconciliation: at start, on reconnect and on a timer, until local = venue for positions, open orders and fills (S54).
+"""Reconciliation: at start, on reconnect and on a timer, until local = venue for positions, open orders and fills
+(S54).
 
-The venue is right. A difference counts when two reads, at least 2 s apart and both newer than the last fill, agree on it; then the local book follows the
-venue, the symbol is frozen for entries, and a position that is not ours is treated by policy: adopted, ignored or flattened, never closed because a
-lookup failed (S53).
+The venue is right. A difference counts when two reads, at least 2 s apart and both newer than the last fill, agree on
+it; then the local book follows the venue, the symbol is frozen for entries, and a position that is not ours is treated
+by policy: adopted, ignored or flattened, never closed because a lookup failed (S53).
 """
 
 from __future__ import annotations
@@ -53,10 +54,19 @@ class Reconciler:
     """Compares and repairs; at most one comparison runs at a time."""
 
     def __init__(
-        self, desk: Desk, fills: FillCollector, account: AccountWatch, entries: EntryDesk, exits: ExitDesk, protector: Protector,
-        view: PortfolioView, *, halt: Callable[[HaltKind, str], Awaitable[object]], read_money: Callable[[], Awaitable[object]],
+        self,
+        desk: Desk,
+        fills: FillCollector,
+        account: AccountWatch,
+        entries: EntryDesk,
+        exits: ExitDesk,
+        protector: Protector,
+        view: PortfolioView,
+        *,
+        halt: Callable[[HaltKind, str], Awaitable[object]],
+        read_money: Callable[[], Awaitable[object]],
         on_adopted: Callable[[Holding], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._desk = desk
         self._fills = fills
         self._account = account
@@ -72,7 +82,7 @@ class Reconciler:
         self.ignored: dict[str, None] = {}
 
     async def run(self) -> ReconcileReport:
-        """One comparison; an incomplete one (the venue could not be read) leaves ``reconciled`` as it was, and says so."""
+        """One comparison; an incomplete one (the venue not readable) leaves ``reconciled`` as it was, and says so."""
         if self._running:
             return ReconcileReport(complete=False, text="a comparison is running already")
         self._running = True
@@ -105,7 +115,12 @@ class Reconciler:
         for symbol in list(self._desk.positions.holdings):
             self._desk.pool.spawn(f"protect-{symbol}", self._protector.ensure(symbol))
         return ReconcileReport(
-            complete=True, new_fills=new, differences=tuple(differences), adopted=tuple(adopted), settled=settled, orphans=orphans
+            complete=True,
+            new_fills=new,
+            differences=tuple(differences),
+            adopted=tuple(adopted),
+            settled=settled,
+            orphans=orphans,
         )
 
     async def _fills_since(self) -> int:
@@ -116,7 +131,9 @@ class Reconciler:
         return self._fills.take(await self._desk.client.fills(max(0, since - 60_000)))
 
     async def _orders_in_doubt(self) -> int:
-        """Orders that a restart or a lost answer left open here: the venue's record decides, entries and exits by proof."""
+        """Orders that a restart or a lost answer left open here: the venue's record decides, entries and exits by
+        proof.
+        """
         settled = 0
         for order in self._desk.orders.live():
             if self._is_being_handled(order):
@@ -134,7 +151,9 @@ class Reconciler:
             elif order.intent.purpose is Purpose.EXIT:
                 self._desk.pool.spawn(f"settle-{order.cloid}", self._exits.settle(order))
             elif order.expires_ms is None or self._desk.venue_clock.now_ms() > order.expires_ms + 3_000:
-                self._desk.orders.update(order.cloid, status=OrderStatus.NEVER_ARMED, detail="the venue has no record of it")
+                self._desk.orders.update(
+                    order.cloid, status=OrderStatus.NEVER_ARMED, detail="the venue has no record of it"
+                )
                 settled += 1
         return settled
 
@@ -148,7 +167,9 @@ class Reconciler:
         return self._exits.is_busy(symbol, order.cloid)
 
     async def _open_orders(self, listed: Sequence[OpenOrder]) -> int:
-        """Orders that the venue lists and we do not: orphans of ours are cancelled, foreign ones freeze their symbol (S21, S53)."""
+        """Orders that the venue lists and we do not: orphans of ours are cancelled, foreign ones freeze their symbol
+        (S21, S53).
+        """
         orphans: list[tuple[str, int]] = []
         foreign = 0
         for order in listed:
@@ -163,7 +184,9 @@ class Reconciler:
         self._view.foreign_open_orders = foreign
         if orphans:
             await self._desk.client.cancel_oids(orphans)
-            self._desk.say("orphan-orders", "", f"cancelled {len(orphans)} orders of ours that nothing needs", grave=True)
+            self._desk.say(
+                "orphan-orders", "", f"cancelled {len(orphans)} orders of ours that nothing needs", grave=True
+            )
         return len(orphans)
 
     async def _positions(self, state: AccountState) -> tuple[list[Difference], list[str]]:
@@ -210,7 +233,9 @@ class Reconciler:
         if policy == "ignore":
             self.ignored[symbol] = None
         elif policy == "flatten":
-            self._desk.pool.spawn(f"flatten-{symbol}", self._exits.close(symbol, "a position that is not ours, by policy"))
+            self._desk.pool.spawn(
+                f"flatten-{symbol}", self._exits.close(symbol, "a position that is not ours, by policy")
+            )
         else:
             self._desk.pool.spawn(f"protect-{symbol}", self._protector.ensure(symbol))
 

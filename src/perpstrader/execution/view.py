@@ -1,4 +1,6 @@
-"""The portfolio as decisions see it, built from fills, the newest marks and the venue's account; its version grows with each change."""
+"""The portfolio as decisions see it, built from fills, the newest marks and the venue's account; its version grows with
+each change.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ LiquidationPrices = Callable[[Mapping[str, Position], Decimal], Mapping[str, Dec
 
 
 class PortfolioView:
-    """Builds frozen portfolios. Equity is the ledger's cash basis plus open profit at mark: fills count at once, marks too."""
+    """Builds frozen portfolios. Equity is the ledger's cash basis plus open profit at mark: fills count at once, marks
+    too.
+    """
 
     def __init__(self, desk: Desk, account: AccountWatch, protector: Protector, liquidation: LiquidationPrices) -> None:
         self._desk = desk
@@ -73,12 +77,23 @@ class PortfolioView:
 
     def _position(self, holding: Holding) -> Position:
         return Position(
-            symbol=holding.symbol, side=holding.side, size=abs(holding.size), entry_price=holding.entry_price, mark_price=self._mark(holding),
-            episode=holding.episode, owner=holding.owner, opened_ms=holding.opened_ms, leverage=self.leverage.get(holding.symbol, 0),
-            fees_usd=holding.fees_usd, funding_usd=holding.funding_usd, realized_usd=holding.realized_usd,
-            protection=self._protector.status(holding.symbol), stop=self._protector.stop_of(holding.symbol),
-            target_price=holding.plan.target_price, unprotected_since_ms=holding.unprotected_since_ms,
-        )  # fmt: skip
+            symbol=holding.symbol,
+            side=holding.side,
+            size=abs(holding.size),
+            entry_price=holding.entry_price,
+            mark_price=self._mark(holding),
+            episode=holding.episode,
+            owner=holding.owner,
+            opened_ms=holding.opened_ms,
+            leverage=self.leverage.get(holding.symbol, 0),
+            fees_usd=holding.fees_usd,
+            funding_usd=holding.funding_usd,
+            realized_usd=holding.realized_usd,
+            protection=self._protector.status(holding.symbol),
+            stop=self._protector.stop_of(holding.symbol),
+            target_price=holding.plan.target_price,
+            unprotected_since_ms=holding.unprotected_since_ms,
+        )
 
 
 def _with_liquidation(position: Position, price: Decimal | None) -> Position:

@@ -9,7 +9,25 @@ from perpstrader.runtime.tasks import Heartbeat, Supervisor
 from perpstrader.runtime.transport import Answer, CloseHandler, FrameHandler, Socket, Transport, TransportError
 
 __all__ = [
-    "AccountLock", "Answer", "Clock", "CloseHandler", "Deadlock", "DetachedExecutor", "Executor", "FrameHandler", "Heartbeat", "InlineExecutor", "Socket",
-    "Supervisor", "SystemClock", "ThreadedExecutor", "Transport", "TransportError", "VirtualClock", "VirtualLoop", "lock_holder",
-    "run_virtual", "sleep_until_ms",
-]  # fmt: skip
+    "AccountLock",
+    "Answer",
+    "Clock",
+    "CloseHandler",
+    "Deadlock",
+    "DetachedExecutor",
+    "Executor",
+    "FrameHandler",
+    "Heartbeat",
+    "InlineExecutor",
+    "Socket",
+    "Supervisor",
+    "SystemClock",
+    "ThreadedExecutor",
+    "Transport",
+    "TransportError",
+    "VirtualClock",
+    "VirtualLoop",
+    "lock_holder",
+    "run_virtual",
+    "sleep_until_ms",
+]

@@ -8,7 +8,9 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time in UTC milliseconds, monotonic time in nanoseconds, and sleeping; nothing else in the core asks for time."""
+    """Wall time in UTC milliseconds, monotonic time in nanoseconds, and sleeping; nothing else in the core asks for
+    time.
+    """
 
     def now_ms(self) -> int:
         """UTC milliseconds, as on the wire."""

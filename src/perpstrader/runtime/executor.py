@@ -1,4 +1,6 @@
-"""Where blocking work runs: in one worker thread in real time, in place under the virtual clock; the callers are the same."""
+"""Where blocking work runs: in one worker thread in real time, in place under the virtual clock; the callers are the
+same.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ class Executor(Protocol):
     """Runs functions one after the other, in the order in which they were handed in."""
 
     async def run(self, fn: Callable[[], T], *, timeout_s: float | None = None) -> T:
-        """The function's result, or what it raises; ``TimeoutError`` when it takes longer (it may still complete later)."""
+        """The function's result, or what it raises; ``TimeoutError`` when it takes longer (it may still complete
+        later).
+        """
         ...
 
     def close(self) -> None:

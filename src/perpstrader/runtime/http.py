@@ -26,14 +26,20 @@ class HttpTransport:
         """The answer to one POST; see ``Transport.post``."""
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, self._connect_timeout_s))
         try:
-            async with self._open_session().post(self._base_url + path, data=body, headers=_HEADERS, timeout=timeout) as response:
+            async with self._open_session().post(
+                self._base_url + path, data=body, headers=_HEADERS, timeout=timeout
+            ) as response:
                 return Answer(response.status, await response.read())
         except aiohttp.ClientConnectorError as error:
-            raise TransportError(f"cannot reach {self._base_url}: {error.os_error.strerror or error}", sent=False) from error
+            raise TransportError(
+                f"cannot reach {self._base_url}: {error.os_error.strerror or error}", sent=False
+            ) from error
         except TimeoutError as error:
             raise TransportError(f"no answer from {self._base_url}{path} within {timeout_s:g} s", sent=True) from error
         except aiohttp.ClientError as error:
-            raise TransportError(f"the connection to {self._base_url} broke: {type(error).__name__}", sent=True) from error
+            raise TransportError(
+                f"the connection to {self._base_url} broke: {type(error).__name__}", sent=True
+            ) from error
 
     async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> _HttpSocket:
         """An open WebSocket; see ``Transport.open_socket``."""

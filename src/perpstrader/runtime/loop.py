@@ -1,8 +1,8 @@
 """Virtual time: an asyncio loop that jumps to the next deadline instead of waiting for it.
 
 Resolution is one microsecond, equal deadlines run first in, first out, and a loop with nothing left to wait for raises
-``Deadlock`` instead of hanging. Threads, sockets and foreign callbacks are refused, because their timing is not the loop's:
-the same program with the same seed therefore does the same thing, to the last byte.
+``Deadlock`` instead of hanging. Threads, sockets and foreign callbacks are refused, because their timing is not the
+loop's: the same program with the same seed therefore does the same thing, to the last byte.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Refused, as threads are."""
         raise RuntimeError("a virtual loop runs no threads; hand the work an inline executor")
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncio calls it by this name
         """There is none."""
 
     def _process_events(self, event_list: list[object]) -> None:

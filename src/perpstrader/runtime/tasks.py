@@ -40,7 +40,9 @@ class FailureSink(Protocol):
 class _Loop:
     __slots__ = ("beat_ns", "body", "deadline_ms", "error", "name", "restarts", "task")
 
-    def __init__(self, name: str, body: Callable[[Callable[[], None]], Awaitable[None]], deadline_ms: int, now_ns: int) -> None:
+    def __init__(
+        self, name: str, body: Callable[[Callable[[], None]], Awaitable[None]], deadline_ms: int, now_ns: int
+    ) -> None:
         self.name = name
         self.body = body
         self.deadline_ms = deadline_ms
@@ -51,7 +53,9 @@ class _Loop:
 
 
 class Supervisor:
-    """Runs loops until ``stop``. A loop that raises is reported, and restarted after a growing pause; one that returns is done."""
+    """Runs loops until ``stop``. A loop that raises is reported, and restarted after a growing pause; one that returns
+    is done.
+    """
 
     def __init__(self, clock: Clock, on_failure: FailureSink) -> None:
         self._clock = clock

@@ -48,7 +48,9 @@ def real_key(settings: Settings) -> str:
     """The agent's key for testnet or mainnet, from the settings; raises where there is none."""
     key = settings.venue.private_key
     if key is None:
-        raise PerpsTraderError(f"{settings.venue.network} needs a key: set PERPSTRADER_PRIVATE_KEY or venue.key_file (mode 0600)")
+        raise PerpsTraderError(
+            f"{settings.venue.network} needs a key: set PERPSTRADER_PRIVATE_KEY or venue.key_file (mode 0600)"
+        )
     return key.get_secret_value()
 
 
@@ -57,16 +59,21 @@ async def check_signer(client: HyperliquidClient, signer: str, settings: Setting
     account = client.account_address
     if signer == account:
         if settings.venue.is_mainnet:
-            raise UnsafeError("the key is the account's own; on mainnet only an agent's key is taken: approve one and use that")
+            raise UnsafeError(
+                "the key is the account's own; on mainnet only an agent's key is taken: approve one and use that"
+            )
         return
     role, master = await client.role(signer)
     owner = (settings.venue.vault_address and settings.venue.account_address) or account
     if role != "agent" or master not in (account, owner):
-        raise UnsafeError(f"the key's address {signer} is {role!r} at the venue and no agent of {account}; approve it there or use another key")
+        raise UnsafeError(
+            f"the key's address {signer} is {role!r} at the venue and no agent of {account}; "
+            "approve it there or use another key"
+        )
 
 
 async def open_books(store: StateStore, client: HyperliquidClient) -> Books:
-    """The ledger's sums; at the first start the venue's cash basis and time are where this store's own history begins."""
+    """The ledger's sums; at the first start the venue's cash basis and time are where this store's history begins."""
     saved = await store.read(_read_books)
     if saved is not None:
         return saved

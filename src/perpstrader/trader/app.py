@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+from perpstrader.paper.build import PaperExchange, open_paper
 
 from perpstrader.domain import PerpsTraderError, plain
-from perpstrader.paper.build import PaperExchange, open_paper
 from perpstrader.runtime import AccountLock, SystemClock, ThreadedExecutor, Transport
 from perpstrader.runtime.http import HttpTransport
 from perpstrader.settings import Settings
@@ -93,10 +93,14 @@ async def running(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Runn
         trader, commands = await build_trader(settings, deps)
         stack.push_async_callback(trader.stop)
         await trader.start()
-        yield Running(settings=settings, trader=trader, commands=commands, traces=traces, urls=urls, stop_requested=stop)
+        yield Running(
+            settings=settings, trader=trader, commands=commands, traces=traces, urls=urls, stop_requested=stop
+        )
 
 
-async def _transport(settings: Settings, stack: AsyncExitStack, identity: Identity, data_dir: Path) -> tuple[Transport, dict[str, str]]:
+async def _transport(
+    settings: Settings, stack: AsyncExitStack, identity: Identity, data_dir: Path
+) -> tuple[Transport, dict[str, str]]:
     """The venue's own address, or the paper exchange inside this process."""
     url = settings.venue.url
     if url is not None:
@@ -105,7 +109,9 @@ async def _transport(settings: Settings, stack: AsyncExitStack, identity: Identi
         if settings.venue.network == "paper":
             await fund_remote(transport, identity.account, plain(settings.paper.balance_usd))
         return transport, {"venue": url}
-    paper: PaperExchange = await stack.enter_async_context(open_paper(settings_for_paper(settings), data_dir, SystemClock()))
+    paper: PaperExchange = await stack.enter_async_context(
+        open_paper(settings_for_paper(settings), data_dir, SystemClock())
+    )
     paper.ensure_funded(identity.account, settings.paper.balance_usd)
     return paper.transport(), {"venue": "paper exchange in this process"}
 
@@ -126,16 +132,24 @@ async def fund_remote(transport: Transport, account: str, usd: str) -> None:
     body = msgspec.json.encode({"user": account, "usd": usd, "onlyIfNew": True})
     answer = await transport.post("/paper/fund", body, timeout_s=10)
     if answer.status != 200:
-        raise PerpsTraderError(f"the paper exchange did not fund {account}: it answered {answer.status}; is it `perpstrader paper`?")
+        raise PerpsTraderError(
+            f"the paper exchange did not fund {account}: it answered {answer.status}; is it `perpstrader paper`?"
+        )
 
 
 def summary_of(trader: Trader) -> RunSummary:
     """What the run counted."""
     counters = trader.counters
     return RunSummary(
-        cycles=counters.cycles, signals=counters.signals, approved=counters.approved, refused=counters.refused, orders=counters.orders,
-        fills=counters.fills, equity_usd=plain(trader.execution.view.equity_usd().quantize(_CENT)),
+        cycles=counters.cycles,
+        signals=counters.signals,
+        approved=counters.approved,
+        refused=counters.refused,
+        orders=counters.orders,
+        fills=counters.fills,
+        equity_usd=plain(trader.execution.view.equity_usd().quantize(_CENT)),
         net_pnl_usd=plain(trader.execution.accountant.net_pnl_usd.quantize(_CENT)),
-        max_unprotected_ms=trader.execution.protector.max_unprotected_ms, clean_exit=True,
+        max_unprotected_ms=trader.execution.protector.max_unprotected_ms,
+        clean_exit=True,
         refused_by_reason=dict(counters.refused_by_reason),
-    )  # fmt: skip
+    )

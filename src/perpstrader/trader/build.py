@@ -8,6 +8,7 @@ from random import Random
 from typing import Final
 
 import msgspec
+from perpstrader.risk.keeper import RiskKeeper
 
 from perpstrader.domain import INTERVAL_MS, AssetSpec, Position, VenueError
 from perpstrader.execution import (
@@ -21,13 +22,13 @@ from perpstrader.execution import (
     PositionBook,
 )
 from perpstrader.risk import RiskManager
-from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.risk.liquidation import liquidation_prices
 from perpstrader.runtime import Clock, DetachedExecutor, Executor, InlineExecutor, Supervisor, Transport
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings import Settings
 from perpstrader.state import StateStore
 from perpstrader.strategies import StrategyEntry, StrategyRunner, load_strategies
+from perpstrader.traces.contract import TraceStore
 from perpstrader.trader.account import Identity, check_signer, open_books
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.counters import RunCounters
@@ -35,7 +36,6 @@ from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.trader import Trader
-from perpstrader.traces.contract import TraceStore
 from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
 from perpstrader.venue.client import HyperliquidClient
 from perpstrader.venue.encoding import WireEncoder
@@ -76,14 +76,20 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     supervisor = Supervisor(deps.clock, lambda name, error: recorder.take(_failure(deps.clock, name, error)))
     interval = interval_name(settings.bar_ms)
     recorder = Recorder(
-        deps.traces, deps.clock, pool, prefix=f"{deps.store.epoch & 0xFFFF:04x}", settings_digest=settings.digest,
-        version=version("perpstrader"), interval=interval, on_gap=lambda text: _gap(counters, recorder, deps.clock, text),
-    )  # fmt: skip
+        deps.traces,
+        deps.clock,
+        pool,
+        prefix=f"{deps.store.epoch & 0xFFFF:04x}",
+        settings_digest=settings.digest,
+        version=version("perpstrader"),
+        interval=interval,
+        on_gap=lambda text: _gap(counters, recorder, deps.clock, text),
+    )
     journal = Journal(deps.store, deps.clock, lambda name, error: recorder.take(_failure(deps.clock, name, error)))
     client = await _client(settings, deps, journal)
     assets = await client.metadata()
     books = await open_books(deps.store, client)
-    market = MarketData(deps.clock, client.venue_clock)
+    market = MarketData()
     keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
     await keeper.load()
     risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage)
@@ -103,7 +109,20 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     cycle = Cycle(
         runners, decider, execution, market, recorder, deps.clock, pool, counters, may_trade=lambda: trader.may_trade()
     )
-    trader = Trader(settings, deps.clock, deps.store, execution, keeper, market, cycle, decider, recorder, pool, supervisor, counters)
+    trader = Trader(
+        settings,
+        deps.clock,
+        deps.store,
+        execution,
+        keeper,
+        market,
+        cycle,
+        decider,
+        recorder,
+        pool,
+        supervisor,
+        counters,
+    )
     trader.streams = Streams(
         deps.transport, deps.clock, client.venue_clock, market, trader, account=client.account_address, symbols=symbols,
         interval=interval, rng=deps.rng, note=lambda text: recorder.take(_plain_note(deps.clock, text)),
@@ -117,35 +136,66 @@ async def _client(settings: Settings, deps: Deps, journal: Journal) -> Hyperliqu
     clock, mainnet = deps.clock, settings.venue.is_mainnet
     signer = Signer(deps.identity.private_key, mainnet=mainnet)
     last = await deps.store.read(lambda tx: tx.meta.nonce_high_water(signer.address))
-    nonces = NonceSource(clock, last, lambda nonce: journal.later(lambda tx: tx.meta.raise_nonce(signer.address, nonce)))
+    nonces = NonceSource(
+        clock, last, lambda nonce: journal.later(lambda tx: tx.meta.raise_nonce(signer.address, nonce))
+    )
     account, vault = deps.identity.account, settings.venue.vault_address
     timeout_s = settings.client.request_timeout_ms / 1000
     client: HyperliquidClient
     if settings.rollout.client == "baseline":
         client = BaselineClient(
-            deps.transport, clock, deps.identity.private_key, nonces, account=account, mainnet=mainnet, vault_address=vault,
-            timeout_s=timeout_s, venue_clock=VenueClock(clock),
-        )  # fmt: skip
+            deps.transport,
+            clock,
+            deps.identity.private_key,
+            nonces,
+            account=account,
+            mainnet=mainnet,
+            vault_address=vault,
+            timeout_s=timeout_s,
+            venue_clock=VenueClock(clock),
+        )
     else:
         client = HyperliquidClient(
-            deps.transport, clock, WireEncoder(signer), nonces, account=account, vault_address=vault, timeout_s=timeout_s,
+            deps.transport,
+            clock,
+            WireEncoder(signer),
+            nonces,
+            account=account,
+            vault_address=vault,
+            timeout_s=timeout_s,
             venue_clock=VenueClock(clock),
-        )  # fmt: skip
+        )
     await client.venue_time_ms()
     await check_signer(client, signer.address, settings)
     return client
 
 
 async def _desk(
-    settings: Settings, deps: Deps, client: HyperliquidClient, assets: Mapping[str, AssetSpec], market: MarketData, journal: Journal,
-    pool: TaskPool, recorder: Recorder,
-) -> Desk:  # fmt: skip
+    settings: Settings,
+    deps: Deps,
+    client: HyperliquidClient,
+    assets: Mapping[str, AssetSpec],
+    market: MarketData,
+    journal: Journal,
+    pool: TaskPool,
+    recorder: Recorder,
+) -> Desk:
     first = await deps.store.transact(lambda tx: tx.intents.reserve_numbers(NUMBER_BLOCK))
     desk = Desk(
-        client=client, clock=deps.clock, venue_clock=client.venue_clock, prices=market, settings=settings.execution, assets=assets,
-        epoch=deps.store.epoch, numbers=Numbers(first, NUMBER_BLOCK), positions=PositionBook(),
-        orders=OrderTracker(lambda order: journal.later(desk.record(order))), journal=journal, pool=pool, note=recorder.take,
-    )  # fmt: skip
+        client=client,
+        clock=deps.clock,
+        venue_clock=client.venue_clock,
+        prices=market,
+        settings=settings.execution,
+        assets=assets,
+        epoch=deps.store.epoch,
+        numbers=Numbers(first, NUMBER_BLOCK),
+        positions=PositionBook(),
+        orders=OrderTracker(lambda order: journal.later(desk.record(order))),
+        journal=journal,
+        pool=pool,
+        note=recorder.take,
+    )
     return desk
 
 
@@ -172,9 +222,15 @@ def _runners(settings: Settings, deps: Deps) -> list[StrategyRunner]:
 
 
 async def _warm_up(
-    client: HyperliquidClient, cycle: Cycle, market: MarketData, symbols: tuple[str, ...], interval: str, bar_ms: int, clock: Clock,
+    client: HyperliquidClient,
+    cycle: Cycle,
+    market: MarketData,
+    symbols: tuple[str, ...],
+    interval: str,
+    bar_ms: int,
+    clock: Clock,
     recorder: Recorder,
-) -> None:  # fmt: skip
+) -> None:
     """Read history so that strategies can act on the first live bar; without it they warm up by themselves."""
     now = client.venue_clock.now_ms()
     for symbol in symbols:

@@ -1,7 +1,7 @@
 """Commands: what a person or another program may do to a running trader, from the terminal, the control port or a page.
 
-Every command is recorded with actor and reason and answers with what was actually done. What is dangerous (flatten, resume) is prepared first: the
-confirmation is bound to the exact action, is good once, and for a minute (S71).
+Every command is recorded with actor and reason and answers with what was actually done. What is dangerous (flatten,
+resume) is prepared first: the confirmation is bound to the exact action, is good once, and for a minute (S71).
 """
 
 from __future__ import annotations
@@ -92,11 +92,21 @@ class Commands:
         now = self._trader.clock.now_ms()
         self._signals += 1
         signal = Signal(
-            id=request.id or f"{actor}-{now}-{self._signals}", action=request.action, symbol=request.symbol, side=request.side,
-            confidence=request.confidence, strategy=request.strategy, created_ms=now, ttl_ms=request.ttl_ms,
-            entry_price=_money(request.entry_price), stop_price=_money(request.stop_price), target_price=_money(request.target_price),
-            size_hint=_money(request.size), episode=request.episode, reason=request.reason or f"from {actor}",
-        )  # fmt: skip
+            id=request.id or f"{actor}-{now}-{self._signals}",
+            action=request.action,
+            symbol=request.symbol,
+            side=request.side,
+            confidence=request.confidence,
+            strategy=request.strategy,
+            created_ms=now,
+            ttl_ms=request.ttl_ms,
+            entry_price=_money(request.entry_price),
+            stop_price=_money(request.stop_price),
+            target_price=_money(request.target_price),
+            size_hint=_money(request.size),
+            episode=request.episode,
+            reason=request.reason or f"from {actor}",
+        )
         decision = await self._trader.decider.decide(signal)
         return self._told(decision)
 
@@ -121,7 +131,11 @@ class Commands:
             text = f"releases the halts {', '.join(kinds) or '(none)'}; entries begin again at once"
         now = self._trader.clock.now_ms()
         confirmation = Confirmation(
-            token=f"{self._rng.getrandbits(128):032x}", action=action, arguments=dict(arguments), consequence=text, expires_ms=now + CONFIRMATION_MS
+            token=f"{self._rng.getrandbits(128):032x}",
+            action=action,
+            arguments=dict(arguments),
+            consequence=text,
+            expires_ms=now + CONFIRMATION_MS,
         )
         self._prepared[confirmation.token] = confirmation
         while len(self._prepared) > _REMEMBERED:
@@ -136,7 +150,11 @@ class Commands:
         self._confirm("flatten", token)
         await self._trader.halt(HaltKind.OPERATOR, f"flatten: {reason}", actor)
         report = await self._trader.execution.flatten(reason)
-        text = "all positions are closed, as the venue shows" if report.verified_flat else f"not flat: {', '.join(report.remaining)}"
+        text = (
+            "all positions are closed, as the venue shows"
+            if report.verified_flat
+            else f"not flat: {', '.join(report.remaining)}"
+        )
         details = msgspec.to_builtins(report)
         return await self._record("flatten", {}, actor, reason, report.verified_flat, text, details=details, key=key)
 
@@ -160,9 +178,16 @@ class Commands:
         if holding is None:
             return CommandResult(command="close", done=False, text=f"there is no position in {symbol}")
         signal = Signal(
-            id=f"{actor}-close-{now}", action=Action.CLOSE, symbol=symbol, side=holding.side, confidence=1.0, strategy=OPERATOR,
-            created_ms=now, episode=holding.episode, reason=reason,
-        )  # fmt: skip
+            id=f"{actor}-close-{now}",
+            action=Action.CLOSE,
+            symbol=symbol,
+            side=holding.side,
+            confidence=1.0,
+            strategy=OPERATOR,
+            created_ms=now,
+            episode=holding.episode,
+            reason=reason,
+        )
         return self._told(await self._trader.decider.decide(signal))
 
     def _told(self, decision: Decision) -> CommandResult:
@@ -170,9 +195,13 @@ class Commands:
         details: dict[str, Any] = {"trace": decision.trace_id}
         if isinstance(verdict, Refused):
             details["refusals"] = [refusal.sentence() for refusal in verdict.refusals]
-            return CommandResult(command="signal", done=False, text=f"refused: {details['refusals'][0]}", details=details)
+            return CommandResult(
+                command="signal", done=False, text=f"refused: {details['refusals'][0]}", details=details
+            )
         if entry is not None and entry.refusal is not None:
-            return CommandResult(command="signal", done=False, text=f"not sent: {entry.refusal.sentence()}", details=details)
+            return CommandResult(
+                command="signal", done=False, text=f"not sent: {entry.refusal.sentence()}", details=details
+            )
         if entry is not None and entry.order is not None:
             details |= {"order": msgspec.to_builtins(entry.order, str_keys=True), "episode": entry.episode}
             order = entry.order
@@ -180,15 +209,21 @@ class Commands:
             return CommandResult(command="signal", done=True, text=text, details=details)
         if report is not None:
             details["exit"] = msgspec.to_builtins(report)
-            return CommandResult(command="signal", done=report.flat or report.closed > 0, text=report.text, details=details)
+            return CommandResult(
+                command="signal", done=report.flat or report.closed > 0, text=report.text, details=details
+            )
         return CommandResult(command="signal", done=False, text="nothing was done", details=details)
 
     def _confirm(self, action: str, token: str) -> None:
         confirmation = self._prepared.pop(token, None)
         if confirmation is None or confirmation.action != action:
-            raise CommandError(f"{action} needs its own confirmation: prepare it first; a token is good once and for one action")
+            raise CommandError(
+                f"{action} needs its own confirmation: prepare it first; a token is good once and for one action"
+            )
         if self._trader.clock.now_ms() > confirmation.expires_ms:
-            raise CommandError(f"the confirmation of {action} is older than {CONFIRMATION_MS // 1000} s; prepare it again")
+            raise CommandError(
+                f"the confirmation of {action} is older than {CONFIRMATION_MS // 1000} s; prepare it again"
+            )
 
     @staticmethod
     def _require(reason: str, command: str) -> None:
@@ -202,7 +237,9 @@ class Commands:
         result = CommandResult(command=command, done=done, text=text, details=details or {})
         now = self._trader.clock.now_ms()
         self._trader.execution.desk.journal.later(
-            lambda tx: tx.audit.add(time_ms=now, actor=actor, command=command, arguments=arguments, result=text, reason=reason)
+            lambda tx: tx.audit.add(
+                time_ms=now, actor=actor, command=command, arguments=arguments, result=text, reason=reason
+            )
         )
         trace = self._trader.recorder.make(TraceKind.COMMAND, "", actor, steps=(f"{command}: {reason}", text))
         self._trader.recorder.store_later(trace)
@@ -215,5 +252,3 @@ class Commands:
 
 def _money(text: str | None) -> Any:
     return None if text is None else dec(text)
-
-

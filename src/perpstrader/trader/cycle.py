@@ -1,4 +1,6 @@
-"""The trading cycle: one a symbol on each closed bar; every strategy looks, what it wants is decided, what it does not want is noted."""
+"""The trading cycle: one a symbol on each closed bar; every strategy looks, what it wants is decided, what it does not
+want is noted.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +14,33 @@ from perpstrader.execution import Execution
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.strategies import StrategyRunner
+from perpstrader.traces.records import NoteCode
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.decisions import Decider
 from perpstrader.trader.recorder import Recorder
-from perpstrader.traces.records import NoteCode
 from perpstrader.venue.market_data import MarketData
 
 _HISTORY: Final = 400
 
 
 class Cycle:
-    """Takes closed bars as they come and runs their cycles in order; a signal's way to the venue delays no other symbol."""
+    """Takes closed bars as they come and runs their cycles in order; a signal's way to the venue delays no other
+    symbol.
+    """
 
     def __init__(
-        self, runners: Sequence[StrategyRunner], decider: Decider, execution: Execution, market: MarketData, recorder: Recorder,
-        clock: Clock, pool: TaskPool, counters: RunCounters, *, may_trade: Callable[[], str | None],
-    ) -> None:  # fmt: skip
+        self,
+        runners: Sequence[StrategyRunner],
+        decider: Decider,
+        execution: Execution,
+        market: MarketData,
+        recorder: Recorder,
+        clock: Clock,
+        pool: TaskPool,
+        counters: RunCounters,
+        *,
+        may_trade: Callable[[], str | None],
+    ) -> None:
         self._runners = runners
         self._decider = decider
         self._execution = execution
@@ -45,7 +58,9 @@ class Cycle:
         self.idle.set()
 
     def warm_up(self, candles: Iterable[Candle]) -> None:
-        """Take history that was read before the first live bar; the strategies see it as history, not as bars to act on."""
+        """Take history that was read before the first live bar; the strategies see it as history, not as bars to act
+        on.
+        """
         for candle in candles:
             self._remember(candle)
 
@@ -83,9 +98,13 @@ class Cycle:
             self._recorder.silence(candle, NoteCode.DATA_STALE, "no price has been seen yet")
             return
         view = MarketView(
-            symbol=candle.symbol, time_ms=self._clock.now_ms(), candle=candle, history=self._history[candle.symbol], market=market,
+            symbol=candle.symbol,
+            time_ms=self._clock.now_ms(),
+            candle=candle,
+            history=self._history[candle.symbol],
+            market=market,
             position=self._execution.position(candle.symbol),
-        )  # fmt: skip
+        )
         spoke = False
         for runner in self._runners:
             if runner.wants(candle.symbol, candle.interval):

@@ -1,7 +1,9 @@
-"""Deciding: a signal meets fresh evidence, the risk manager's verdict, and the one road to the venue, with a trace of all of it.
+"""Deciding: a signal meets fresh evidence, the risk manager's verdict, and the one road to the venue, with a trace of
+all of it.
 
-An ``open`` is judged by the risk manager on an account and a book that were read for it. A ``close`` or ``reduce`` is judged by ownership alone (S38):
-only the position's owner or the operator may, naming the episode; an ended episode is a recorded no-op; then it goes out whatever the limits say (S01).
+An ``open`` is judged by the risk manager on an account and a book that were read for it. A ``close`` or ``reduce`` is
+judged by ownership alone (S38): only the position's owner or the operator may, naming the episode; an ended episode is
+a recorded no-op; then it goes out whatever the limits say (S01).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
+from perpstrader.risk.contract import RiskManager
 
 from perpstrader.domain import (
     Action,
@@ -28,7 +31,6 @@ from perpstrader.domain import (
     Verdict,
 )
 from perpstrader.execution import EntryReport, Execution, ExitReport
-from perpstrader.risk.contract import RiskManager
 from perpstrader.runtime import Clock
 from perpstrader.state import StateStore
 from perpstrader.trader.counters import RunCounters
@@ -57,9 +59,20 @@ class Decider:
     """Carries one signal from its arrival to its outcome."""
 
     def __init__(
-        self, execution: Execution, risk: RiskManager, market: MarketData, recorder: Recorder, clock: Clock, store: StateStore,
-        counters: RunCounters, *, risk_state: Callable[[], object], symbols: frozenset[str], leverage: int, ack_deadline_ms: int,
-    ) -> None:  # fmt: skip
+        self,
+        execution: Execution,
+        risk: RiskManager,
+        market: MarketData,
+        recorder: Recorder,
+        clock: Clock,
+        store: StateStore,
+        counters: RunCounters,
+        *,
+        risk_state: Callable[[], object],
+        symbols: frozenset[str],
+        leverage: int,
+        ack_deadline_ms: int,
+    ) -> None:
         self._execution = execution
         self._risk = risk
         self._market = market
@@ -72,7 +85,9 @@ class Decider:
         self._leverage = leverage
         self._ack_deadline_ms = ack_deadline_ms
 
-    async def decide(self, signal: Signal, *, candle: Candle | None = None, indicators: Mapping[str, float] | None = None) -> Decision:
+    async def decide(
+        self, signal: Signal, *, candle: Candle | None = None, indicators: Mapping[str, float] | None = None
+    ) -> Decision:
         """Judge and carry out one signal; always leaves a trace, never raises for what the market or the venue does."""
         self._counters.signals += 1
         by = self._counters.signals_by_strategy
@@ -92,9 +107,17 @@ class Decider:
             portfolio, market = evidence
             verdict = self._judge(signal, portfolio, market)
         trace = self._recorder.make(
-            TraceKind.DECISION, signal.symbol, signal.strategy, signal=signal, verdict=verdict, candle=candle, market=market,
-            portfolio=portfolio, indicators=indicators, led_to_order=isinstance(verdict, Approved),
-        )  # fmt: skip
+            TraceKind.DECISION,
+            signal.symbol,
+            signal.strategy,
+            signal=signal,
+            verdict=verdict,
+            candle=candle,
+            market=market,
+            portfolio=portfolio,
+            indicators=indicators,
+            led_to_order=isinstance(verdict, Approved),
+        )
         if isinstance(verdict, Refused):
             self._counters.refuse(verdict.reason)
             self._recorder.store_later(trace)
@@ -102,7 +125,10 @@ class Decider:
         self._counters.approved += 1
         acknowledged = self._recorder.store(trace)
         report = await self._execution.submit(
-            verdict, digest=_digest(signal, portfolio, market), trace_ack=lambda: acknowledged, ack_deadline_ms=self._ack_deadline_ms
+            verdict,
+            digest=_digest(signal, portfolio, market),
+            trace_ack=lambda: acknowledged,
+            ack_deadline_ms=self._ack_deadline_ms,
         )
         self._note_entry(trace.id, report)
         return Decision(trace_id=trace.id, verdict=verdict, entry=report)
@@ -117,11 +143,18 @@ class Decider:
         try:
             state, book = await asyncio.gather(self._execution.account.refresh(), client.book(symbol))
         except VenueError as error:
-            return Refusal(reason=Reason.VENUE_UNREACHABLE, value=str(error), hint="entries wait until account and book can be read")
+            return Refusal(
+                reason=Reason.VENUE_UNREACHABLE,
+                value=str(error),
+                hint="entries wait until account and book can be read",
+            )
         self._market.take_book(book)
         if not self._execution.account.agrees(state):
             self._execution.desk.pool.spawn("reconcile", self._execution.reconciler.run())
-            return Refusal(reason=Reason.NOT_RECONCILED, hint="the venue's positions are not what the fills add up to; comparing again")
+            return Refusal(
+                reason=Reason.NOT_RECONCILED,
+                hint="the venue's positions are not what the fills add up to; comparing again",
+            )
         market = self._market.snapshot(symbol)
         if market is None:
             return Refusal(reason=Reason.NO_PRICE, value=symbol)
@@ -129,7 +162,9 @@ class Decider:
 
     def _judge(self, signal: Signal, portfolio: Portfolio, market: MarketSnapshot) -> Verdict:
         asset = self._execution.desk.assets.get(signal.symbol)
-        return self._risk.approve(signal, portfolio, market, asset, self._risk_state(), self._execution.desk.venue_clock.now_ms())
+        return self._risk.approve(
+            signal, portfolio, market, asset, self._risk_state(), self._execution.desk.venue_clock.now_ms()
+        )
 
     def _note_entry(self, trace_id: str, report: EntryReport) -> None:
         if report.refusal is not None:
@@ -138,7 +173,9 @@ class Decider:
         if report.order is not None:
             self._counters.orders += 1
         step = f"not sent: {report.refusal.sentence()}" if report.refusal is not None else "sent to the venue"
-        self._recorder.amend(trace_id, order=report.order, step=step, episode=report.episode, led_to_order=report.order is not None)
+        self._recorder.amend(
+            trace_id, order=report.order, step=step, episode=report.episode, led_to_order=report.order is not None
+        )
 
     # --- exits ---
 
@@ -146,12 +183,24 @@ class Decider:
         refusal = await self._may_exit(signal)
         holding = self._execution.desk.positions.holdings.get(signal.symbol)
         episode = holding.episode if holding is not None else signal.episode or ""
-        verdict = Refused(signal=signal, refusals=(refusal,), decided_ms=self._clock.now_ms()) if refusal is not None else None
+        verdict = (
+            Refused(signal=signal, refusals=(refusal,), decided_ms=self._clock.now_ms())
+            if refusal is not None
+            else None
+        )
         trace = self._recorder.make(
-            TraceKind.EXIT, signal.symbol, signal.strategy, signal=signal, verdict=verdict, candle=candle,
-            market=self._market.snapshot(signal.symbol), portfolio=self._execution.view.build(), indicators=indicators, episode=episode,
+            TraceKind.EXIT,
+            signal.symbol,
+            signal.strategy,
+            signal=signal,
+            verdict=verdict,
+            candle=candle,
+            market=self._market.snapshot(signal.symbol),
+            portfolio=self._execution.view.build(),
+            indicators=indicators,
+            episode=episode,
             led_to_order=refusal is None,
-        )  # fmt: skip
+        )
         self._recorder.store_later(trace)
         if refusal is not None:
             self._counters.refuse(refusal.reason)
@@ -170,16 +219,40 @@ class Decider:
         """Whose position it is decides, and nothing else (S38)."""
         holding = self._execution.desk.positions.holdings.get(signal.symbol)
         if holding is None:
-            return Refusal(reason=Reason.EPISODE_ENDED if signal.episode else Reason.NO_POSITION, value=signal.episode or signal.symbol,
-                           hint="nothing is open; nothing was done")  # fmt: skip
+            return Refusal(
+                reason=Reason.EPISODE_ENDED if signal.episode else Reason.NO_POSITION,
+                value=signal.episode or signal.symbol,
+                hint="nothing is open; nothing was done",
+            )
         if signal.episode is not None and signal.episode != holding.episode:
-            return Refusal(reason=Reason.EPISODE_ENDED, value=signal.episode, limit=holding.episode, hint="it means another position")
+            return Refusal(
+                reason=Reason.EPISODE_ENDED,
+                value=signal.episode,
+                limit=holding.episode,
+                hint="it means another position",
+            )
         if signal.strategy != OPERATOR and signal.strategy != holding.owner:
-            return Refusal(reason=Reason.NOT_OWNER, value=signal.strategy, limit=holding.owner, hint="only its owner or the operator may exit it")
+            return Refusal(
+                reason=Reason.NOT_OWNER,
+                value=signal.strategy,
+                limit=holding.owner,
+                hint="only its owner or the operator may exit it",
+            )
         if signal.strategy != OPERATOR and signal.episode is None:
-            return Refusal(reason=Reason.NOT_OWNER, value="no episode named", limit=holding.episode, hint="an exit names the episode it means")
-        first = await self._store.transact(lambda tx: tx.signals.first_seen(signal.strategy, signal.id, self._clock.now_ms()))
-        return None if first else Refusal(reason=Reason.DUPLICATE_SIGNAL, value=signal.id, hint="this signal was acted on already")
+            return Refusal(
+                reason=Reason.NOT_OWNER,
+                value="no episode named",
+                limit=holding.episode,
+                hint="an exit names the episode it means",
+            )
+        first = await self._store.transact(
+            lambda tx: tx.signals.first_seen(signal.strategy, signal.id, self._clock.now_ms())
+        )
+        return (
+            None
+            if first
+            else Refusal(reason=Reason.DUPLICATE_SIGNAL, value=signal.id, hint="this signal was acted on already")
+        )
 
 
 def _digest(signal: Signal, portfolio: Portfolio, market: MarketSnapshot) -> str:

@@ -1,4 +1,6 @@
-"""The recorder: makes the trace of each decision, stores it, and adds what became of it, refusals and silences included."""
+"""The recorder: makes the trace of each decision, stores it, and adds what became of it, refusals and silences
+included.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,17 @@ class Recorder:
     """One a trader. What it cannot store is counted and reported; it never raises into the order path (S62)."""
 
     def __init__(
-        self, store: TraceStore, clock: Clock, pool: TaskPool, *, prefix: str, settings_digest: str, version: str, interval: str,
+        self,
+        store: TraceStore,
+        clock: Clock,
+        pool: TaskPool,
+        *,
+        prefix: str,
+        settings_digest: str,
+        version: str,
+        interval: str,
         on_gap: Callable[[str], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._store = store
         self._clock = clock
         self._pool = pool
@@ -57,22 +67,48 @@ class Recorder:
         self.recent_decisions: deque[Trace] = deque(maxlen=50)
 
     def make(
-        self, kind: TraceKind, symbol: str, strategy: str, *, signal: Signal | None = None, verdict: Verdict | None = None,
-        candle: Candle | None = None, market: MarketSnapshot | None = None, portfolio: Portfolio | None = None,
-        indicators: Mapping[str, float] | None = None, steps: tuple[str, ...] = (), errors: tuple[str, ...] = (), episode: str = "",
+        self,
+        kind: TraceKind,
+        symbol: str,
+        strategy: str,
+        *,
+        signal: Signal | None = None,
+        verdict: Verdict | None = None,
+        candle: Candle | None = None,
+        market: MarketSnapshot | None = None,
+        portfolio: Portfolio | None = None,
+        indicators: Mapping[str, float] | None = None,
+        steps: tuple[str, ...] = (),
+        errors: tuple[str, ...] = (),
+        episode: str = "",
         led_to_order: bool = False,
-    ) -> Trace:  # fmt: skip
+    ) -> Trace:
         """A new trace of this moment, numbered, not yet stored."""
         now = self._clock.now_ms()
         self._sequence += 1
         return Trace(
-            id=f"{now:012x}-{self._prefix}-{self._sequence:06x}", sequence=self._sequence, kind=kind, accepted_ms=now, symbol=symbol,
-            strategy=strategy, interval=self._interval, settings_digest=self._settings_digest, version=self._version, signal=signal,
-            verdict=verdict, candle=candle, market=market, portfolio=_digest(portfolio) if portfolio is not None else None,
-            ages_ms=_ages(market, portfolio, now), indicators=dict(indicators or {}),
-            steps=tuple(Step(time_ms=now, text=text) for text in steps), errors=errors, episode=episode, led_to_order=led_to_order,
+            id=f"{now:012x}-{self._prefix}-{self._sequence:06x}",
+            sequence=self._sequence,
+            kind=kind,
+            accepted_ms=now,
+            symbol=symbol,
+            strategy=strategy,
+            interval=self._interval,
+            settings_digest=self._settings_digest,
+            version=self._version,
+            signal=signal,
+            verdict=verdict,
+            candle=candle,
+            market=market,
+            portfolio=_digest(portfolio) if portfolio is not None else None,
+            ages_ms=_ages(market, portfolio, now),
+            indicators=dict(indicators or {}),
+            steps=tuple(Step(time_ms=now, text=text) for text in steps),
+            errors=errors,
+            episode=episode,
+            led_to_order=led_to_order,
             completed=not errors,
-        )  # fmt: skip
+        )
 
     def store(self, trace: Trace) -> Awaitable[None]:
         """Store it; the awaitable is the acknowledgement, and nobody has to await it."""
@@ -85,22 +121,37 @@ class Recorder:
         self._pool.spawn(f"trace-{trace.id}", self._finish(self.store(trace)))
 
     def amend(
-        self, trace_id: str, *, order: Order | None = None, fills: tuple[Fill, ...] = (), step: str = "", episode: str = "",
-        errors: tuple[str, ...] = (), outcome_usd: Decimal | None = None, led_to_order: bool | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        trace_id: str,
+        *,
+        order: Order | None = None,
+        fills: tuple[Fill, ...] = (),
+        step: str = "",
+        episode: str = "",
+        errors: tuple[str, ...] = (),
+        outcome_usd: Decimal | None = None,
+        led_to_order: bool | None = None,
+    ) -> None:
         """Add to the later life of a decision; a trace that is no longer held here is left as it is."""
         trace = self._open.get(trace_id)
         if trace is None:
             return
         now = self._clock.now_ms()
-        orders = tuple(o for o in trace.orders if order is None or o.cloid != order.cloid) + ((order,) if order is not None else ())
+        orders = tuple(o for o in trace.orders if order is None or o.cloid != order.cloid) + (
+            (order,) if order is not None else ()
+        )
         changed = msgspec.structs.replace(
-            trace, orders=orders, fills=trace.fills + fills, errors=trace.errors + errors, episode=episode or trace.episode,
-            steps=(*trace.steps, Step(time_ms=now, text=step)) if step else trace.steps, completed=trace.completed and not errors,
+            trace,
+            orders=orders,
+            fills=trace.fills + fills,
+            errors=trace.errors + errors,
+            episode=episode or trace.episode,
+            steps=(*trace.steps, Step(time_ms=now, text=step)) if step else trace.steps,
+            completed=trace.completed and not errors,
             outcome_usd=plain(outcome_usd) if outcome_usd is not None else trace.outcome_usd,
             outcome_ms=now if outcome_usd is not None else trace.outcome_ms,
             led_to_order=trace.led_to_order if led_to_order is None else led_to_order,
-        )  # fmt: skip
+        )
         self._open[trace_id] = changed
         if episode:
             self._of_episode[episode] = trace_id
@@ -155,9 +206,13 @@ class Recorder:
 
 def _digest(portfolio: Portfolio) -> PortfolioDigest:
     return PortfolioDigest(
-        version=portfolio.version, equity_usd=plain(portfolio.equity_usd), available_usd=plain(portfolio.available_usd),
-        gross_notional_usd=plain(portfolio.gross_notional_usd), positions=len(portfolio.positions), as_of_ms=portfolio.as_of_ms,
-    )  # fmt: skip
+        version=portfolio.version,
+        equity_usd=plain(portfolio.equity_usd),
+        available_usd=plain(portfolio.available_usd),
+        gross_notional_usd=plain(portfolio.gross_notional_usd),
+        positions=len(portfolio.positions),
+        as_of_ms=portfolio.as_of_ms,
+    )
 
 
 def _ages(market: MarketSnapshot | None, portfolio: Portfolio | None, now_ms: int) -> dict[str, int]:

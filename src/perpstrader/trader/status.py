@@ -1,4 +1,4 @@
-"""What a person sees of a running trader: one frozen value, the same for the terminal, the control port and ``--json``."""
+"""What a person sees of a running trader: one frozen value for the terminal, the control port and ``--json``."""
 
 from __future__ import annotations
 
@@ -121,33 +121,62 @@ def status_of(trader: Trader) -> Status:
     drawdown = (peak - portfolio.equity_usd) / peak * 100 if peak else ZERO
     why = trader.may_trade()
     return Status(
-        network=trader.settings.venue.network, account=trader.execution.desk.client.account_address, time_ms=trader.clock.now_ms(),
-        started_ms=trader.started_ms, equity_usd=_usd(portfolio.equity_usd), available_usd=_usd(portfolio.available_usd),
-        day_realized_usd=_usd(state.realized_usd), net_pnl_usd=_usd(accountant.net_pnl_usd), fees_usd=_usd(accountant.fees_usd),
-        funding_usd=_usd(accountant.funding_usd), drawdown_pct=_usd(max(drawdown, ZERO)), may_trade=why is None, why_not=why or "",
+        network=trader.settings.venue.network,
+        account=trader.execution.desk.client.account_address,
+        time_ms=trader.clock.now_ms(),
+        started_ms=trader.started_ms,
+        equity_usd=_usd(portfolio.equity_usd),
+        available_usd=_usd(portfolio.available_usd),
+        day_realized_usd=_usd(state.realized_usd),
+        net_pnl_usd=_usd(accountant.net_pnl_usd),
+        fees_usd=_usd(accountant.fees_usd),
+        funding_usd=_usd(accountant.funding_usd),
+        drawdown_pct=_usd(max(drawdown, ZERO)),
+        may_trade=why is None,
+        why_not=why or "",
         halts=tuple(
-            HaltRow(kind=h.kind.value, since_ms=h.since_ms, until_ms=h.until_ms, reason=h.reason, actor=h.actor) for h in state.halts
+            HaltRow(kind=h.kind.value, since_ms=h.since_ms, until_ms=h.until_ms, reason=h.reason, actor=h.actor)
+            for h in state.halts
         ),
-        positions=tuple(_position(p) for p in portfolio.positions.values()), orders=order_rows(trader),
+        positions=tuple(_position(p) for p in portfolio.positions.values()),
+        orders=order_rows(trader),
         decisions=tuple(decision_row(t) for t in list(trader.recorder.recent_decisions)[-_SHOWN:]),
-        incidents=tuple(f"{n.kind} {n.symbol} {n.text}".replace("  ", " ") for n in trader.recorder.recent if n.grave)[-_SHOWN:],
-        connected=trader.connected, reconciled=portfolio.reconciled, journal_pending=trader.execution.desk.journal.pending,
-        bars=counters.bars, cycles=counters.cycles, signals=counters.signals, approved=counters.approved, refused=counters.refused,
-        orders_sent=counters.orders, fills=counters.fills, refused_by_reason=dict(counters.refused_by_reason),
+        incidents=tuple(f"{n.kind} {n.symbol} {n.text}".replace("  ", " ") for n in trader.recorder.recent if n.grave)[
+            -_SHOWN:
+        ],
+        connected=trader.connected,
+        reconciled=portfolio.reconciled,
+        journal_pending=trader.execution.desk.journal.pending,
+        bars=counters.bars,
+        cycles=counters.cycles,
+        signals=counters.signals,
+        approved=counters.approved,
+        refused=counters.refused,
+        orders_sent=counters.orders,
+        fills=counters.fills,
+        refused_by_reason=dict(counters.refused_by_reason),
         max_unprotected_ms=trader.execution.protector.max_unprotected_ms,
         heartbeats_late=tuple(beat.name for beat in trader.heartbeats() if beat.late),
-    )  # fmt: skip
+    )
 
 
 def order_rows(trader: Trader) -> tuple[OrderRow, ...]:
     """Our live orders."""
     return tuple(
         OrderRow(
-            symbol=o.intent.symbol, purpose=o.intent.purpose.value, side="buy" if o.intent.buy else "sell", size=plain(o.intent.size),
-            filled=plain(o.filled), limit_price=plain(o.intent.limit_price),
-            trigger_price=plain(o.intent.trigger.price) if o.intent.trigger is not None else "", status=o.status.value, oid=o.oid,
-            cloid=o.cloid, episode=o.intent.episode, sent_ms=o.sent_ms,
-        )  # fmt: skip
+            symbol=o.intent.symbol,
+            purpose=o.intent.purpose.value,
+            side="buy" if o.intent.buy else "sell",
+            size=plain(o.intent.size),
+            filled=plain(o.filled),
+            limit_price=plain(o.intent.limit_price),
+            trigger_price=plain(o.intent.trigger.price) if o.intent.trigger is not None else "",
+            status=o.status.value,
+            oid=o.oid,
+            cloid=o.cloid,
+            episode=o.intent.episode,
+            sent_ms=o.sent_ms,
+        )
         for o in trader.execution.desk.orders.live()
     )
 
@@ -159,28 +188,48 @@ def decision_row(trace: Trace) -> DecisionRow:
     word, why = trace.kind.value, trace.steps[-1].text if trace.steps else ""
     if isinstance(verdict, Approved):
         word = "approved"
-        why = f"{plain(verdict.size)} for {_usd(verdict.notional_usd)} USD, stop {plain(verdict.stop_price)}, risk {_usd(verdict.risk_usd)} USD"
+        why = (
+            f"{plain(verdict.size)} for {_usd(verdict.notional_usd)} USD, "
+            f"stop {plain(verdict.stop_price)}, risk {_usd(verdict.risk_usd)} USD"
+        )
     elif isinstance(verdict, Refused):
         word, why = "refused", "; ".join(refusal.sentence() for refusal in verdict.refusals[:2])
     return DecisionRow(
-        id=trace.id, time_ms=trace.accepted_ms, kind=trace.kind.value, symbol=trace.symbol, strategy=trace.strategy, wanted=wanted,
-        verdict=word, why=why,
-    )  # fmt: skip
+        id=trace.id,
+        time_ms=trace.accepted_ms,
+        kind=trace.kind.value,
+        symbol=trace.symbol,
+        strategy=trace.strategy,
+        wanted=wanted,
+        verdict=word,
+        why=why,
+    )
 
 
 def _position(position: Position) -> PositionRow:
     stop, distance = position.stop, position.liquidation_distance_fraction
-    stop_distance = abs(position.mark_price - stop.trigger_price) / position.mark_price * 100 if stop is not None else None
+    stop_distance = (
+        abs(position.mark_price - stop.trigger_price) / position.mark_price * 100 if stop is not None else None
+    )
     return PositionRow(
-        symbol=position.symbol, side=position.side.value, size=plain(position.size), entry_price=_price(position.entry_price),
-        mark_price=plain(position.mark_price), notional_usd=_usd(position.notional_usd), unrealized_usd=_usd(position.unrealized_usd),
-        stop_price=plain(stop.trigger_price) if stop is not None else "", protection=position.protection.value,
+        symbol=position.symbol,
+        side=position.side.value,
+        size=plain(position.size),
+        entry_price=_price(position.entry_price),
+        mark_price=plain(position.mark_price),
+        notional_usd=_usd(position.notional_usd),
+        unrealized_usd=_usd(position.unrealized_usd),
+        stop_price=plain(stop.trigger_price) if stop is not None else "",
+        protection=position.protection.value,
         stop_distance_pct=_usd(stop_distance) if stop_distance is not None else "",
         target_price=plain(position.target_price) if position.target_price is not None else "",
         liquidation_price=_price(position.liquidation_price) if position.liquidation_price is not None else "",
-        liquidation_distance_pct=_usd(distance * 100) if distance is not None else "", leverage=position.leverage,
-        owner=position.owner, episode=position.episode, opened_ms=position.opened_ms,
-    )  # fmt: skip
+        liquidation_distance_pct=_usd(distance * 100) if distance is not None else "",
+        leverage=position.leverage,
+        owner=position.owner,
+        episode=position.episode,
+        opened_ms=position.opened_ms,
+    )
 
 
 def _usd(value: Decimal) -> str:

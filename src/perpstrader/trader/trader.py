@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
+from perpstrader.risk.keeper import RiskKeeper
+
 from perpstrader.domain import (
     Candle,
     CashFlow,
@@ -20,7 +22,6 @@ from perpstrader.domain import (
     VenueError,
 )
 from perpstrader.execution import Execution, FlattenReport, Note
-from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.runtime import Clock, Heartbeat, Supervisor
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings import Settings
@@ -39,13 +40,25 @@ _LATE: Final = 4
 
 
 class Trader:
-    """Built by ``trader.build``; ``start`` returns when the account is reconciled and protected, ``stop`` when nothing more is sent."""
+    """Built by ``trader.build``; ``start`` returns when the account is reconciled and protected, ``stop`` when nothing
+    more is sent.
+    """
 
     def __init__(
-        self, settings: Settings, clock: Clock, store: StateStore, execution: Execution, keeper: RiskKeeper, market: MarketData,
-        cycle: Cycle, decider: Decider, recorder: Recorder, pool: TaskPool, supervisor: Supervisor,
+        self,
+        settings: Settings,
+        clock: Clock,
+        store: StateStore,
+        execution: Execution,
+        keeper: RiskKeeper,
+        market: MarketData,
+        cycle: Cycle,
+        decider: Decider,
+        recorder: Recorder,
+        pool: TaskPool,
+        supervisor: Supervisor,
         counters: RunCounters,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.store = store
@@ -67,7 +80,9 @@ class Trader:
     # --- life ---
 
     async def start(self) -> None:
-        """Connect, restore, compare with the venue, confirm leverage, warm up, then begin the cycles. Raises what makes trading unsafe."""
+        """Connect, restore, compare with the venue, confirm leverage, warm up, then begin the cycles. Raises what makes
+        trading unsafe.
+        """
         self.started_ms = self.clock.now_ms()
         self._supervisor.start("journal", self.execution.desk.journal.run, deadline_ms=60_000 * 60)
         await self.execution.restore()
@@ -78,13 +93,17 @@ class Trader:
         for symbol in self.settings.trader.symbols:
             await self.execution.confirm_leverage(symbol, self.settings.venue.leverage)
         self._supervisor.start("cycles", self.cycle.run, deadline_ms=60_000 * 60)
-        self._supervisor.start("protection", self._watch_protection, deadline_ms=int(_LATE * _PROTECTION_WATCH_S * 1000))
+        self._supervisor.start(
+            "protection", self._watch_protection, deadline_ms=int(_LATE * _PROTECTION_WATCH_S * 1000)
+        )
         interval = self.settings.execution.reconcile_interval_ms
         self._supervisor.start("reconcile", self._reconcile, deadline_ms=_LATE * interval)
         self._supervisor.start("records", self._flush_records, deadline_ms=int(_LATE * _NOTE_FLUSH_S * 1000))
 
     async def stop(self) -> FlattenReport | None:
-        """No more entries; then the stop policy: keep every position under its stop, or flatten. When it returns nothing more is sent."""
+        """No more entries; then the stop policy: keep every position under its stop, or flatten. When it returns
+        nothing more is sent.
+        """
         self._stopping = True
         report = None
         canceled = await self.execution.entries.cancel_all("the trader stops")
@@ -92,11 +111,17 @@ class Trader:
             report = await self.execution.flatten("stop policy: flatten")
         policy, text = self.settings.trader.stop_policy, ""
         if report is None:
-            unprotected = [h.symbol for h in self.execution.desk.positions.holdings.values() if self.execution.protector.stop_of(h.symbol) is None]
+            unprotected = [
+                h.symbol
+                for h in self.execution.desk.positions.holdings.values()
+                if self.execution.protector.stop_of(h.symbol) is None
+            ]
             for symbol in unprotected:
                 await self.execution.protector.ensure(symbol)
             text = f"{len(self.execution.desk.positions.holdings)} positions kept under their stops"
-        trace = self.recorder.make(TraceKind.COMMAND, "", "trader", steps=(f"stop by policy {policy}: {canceled} entries taken back; {text}",))
+        trace = self.recorder.make(
+            TraceKind.COMMAND, "", "trader", steps=(f"stop by policy {policy}: {canceled} entries taken back; {text}",)
+        )
         await self._supervisor.stop()
         await self._pool.stop()
         await self._last_writes(trace)
@@ -165,9 +190,13 @@ class Trader:
         if self._stopping:
             return Refusal(reason=Reason.HALTED, value="stopping", hint="the trader is stopping")
         if self.settings.risk.emergency_stop:
-            return Refusal(reason=Reason.EMERGENCY_STOP, value="true", hint="set EMERGENCY_STOP to false and start again")
+            return Refusal(
+                reason=Reason.EMERGENCY_STOP, value="true", hint="set EMERGENCY_STOP to false and start again"
+            )
         if self.execution.exits.in_progress(symbol):
-            return Refusal(reason=Reason.EXIT_IN_PROGRESS, value=symbol, hint="an exit of the last position is not settled yet")
+            return Refusal(
+                reason=Reason.EXIT_IN_PROGRESS, value=symbol, hint="an exit of the last position is not settled yet"
+            )
         if not self.execution.view.reconciled:
             return Refusal(reason=Reason.NOT_RECONCILED, hint="the books are being compared with the venue")
         return None
@@ -201,7 +230,10 @@ class Trader:
             await self._check_account()
             report = await self.execution.reconciler.run()
             if report.differences:
-                self._note("differs", ", ".join(f"{d.symbol}: {d.ours} here, {d.venues} at the venue" for d in report.differences))
+                self._note(
+                    "differs",
+                    ", ".join(f"{d.symbol}: {d.ours} here, {d.venues} at the venue" for d in report.differences),
+                )
             self._look_at_equity()
 
     async def _check_account(self) -> None:
