@@ -22,7 +22,7 @@ from perpstrader.paper.engine.orders import (
 )
 from perpstrader.paper.engine.rejects import Reject
 from perpstrader.paper.engine.state import EngineState
-from perpstrader.paper.engine.views import AccountView, AssetAccountView, BookView, FundingRate, MarketState
+from perpstrader.paper.engine.views import AccountView, AssetAccountView, BookLevel, BookView, FundingRate, MarketState
 
 
 class Exchange:
@@ -241,6 +241,10 @@ class Exchange:
     def book(self, coin: str, depth: int = 20) -> BookView:
         """The shown book, outside liquidity and accounts' orders merged."""
         return queries.book(self._state, coin, depth)
+
+    def top(self, coin: str) -> tuple[BookLevel | None, BookLevel | None]:
+        """The best bid and ask of the shown book."""
+        return queries.top(self._state, coin)
 
     def market(self, coin: str) -> MarketState:
         """Mark, oracle, last, mid, impact prices, premium and funding of a coin."""

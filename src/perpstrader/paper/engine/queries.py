@@ -5,11 +5,12 @@ from __future__ import annotations
 from perpstrader.paper.engine import funding as rates
 from perpstrader.paper.engine import margin
 from perpstrader.paper.engine.account import Account, Position
+from perpstrader.paper.engine.book import Market
 from perpstrader.paper.engine.events import Fill, FundingEvent, LedgerEvent
 from perpstrader.paper.engine.ledger import withdrawable
 from perpstrader.paper.engine.orders import OrderStatus, OrderView
 from perpstrader.paper.engine.state import EngineState
-from perpstrader.paper.engine.views import AccountView, AssetAccountView, BookView, MarketState, PositionView
+from perpstrader.paper.engine.views import AccountView, AssetAccountView, BookLevel, BookView, MarketState, PositionView
 
 
 def account_state(state: EngineState, user: str) -> AccountView:
@@ -119,6 +120,22 @@ def book(state: EngineState, coin: str, depth: int) -> BookView:
     """The merged book."""
     market = state.markets[coin]
     return BookView(coin, market.time_ms, market.depth(True, depth), market.depth(False, depth))
+
+
+def top(state: EngineState, coin: str) -> tuple[BookLevel | None, BookLevel | None]:
+    """The best level of each side, without building the whole book where no account rests in it."""
+    here = state.markets[coin]
+    return _best(here, True), _best(here, False)
+
+
+def _best(here: Market, bids: bool) -> BookLevel | None:
+    if here.resting(bids):
+        return next(iter(here.depth(bids, 1)), None)
+    level = here.best_feed(bids)
+    if level is None:
+        return None
+    _, taken = here.feed(bids)
+    return BookLevel(level.price, level.size - taken.get(level.price, 0), 1)
 
 
 def market(state: EngineState, coin: str) -> MarketState:

@@ -1,0 +1,28 @@
+"""How the exchange in a box is set up: whose signatures it takes, which of the venue's limits it keeps."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from perpstrader.venue.wire.limits import WS_IDLE_MS
+
+Network = Literal["any", "mainnet", "testnet"]
+MEGABYTE: Final = 1_000_000
+
+
+class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one server.
+
+    ``network``: the letter of the signatures that are taken; with ``any`` the letter whose signer is known decides.
+    ``enforce_ip_limits``: weights per client and minute (429) and the WebSocket limits (API sheet 5.1, 5.3).
+    ``enforce_address_budget``: 10,000 actions and one per USD traded (API sheet 5.2). ``idle_close_ms``: a WebSocket
+    on which nothing was sent for so long is closed; ``None`` never, which spares a replay its pings.
+    """
+
+    network: Network = "any"
+    enforce_ip_limits: bool = False
+    enforce_address_budget: bool = True
+    idle_close_ms: int | None = WS_IDLE_MS
+    max_body_bytes: int = 2 * MEGABYTE

@@ -1,0 +1,186 @@
+"""``POST /exchange``: who signed it, may it be taken, and what the engine answers (API sheet 2, 3, 9).
+
+The sequence of the checks: signature, agent, nonce, expiry, batch weight, address budget, and then the engine's own.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from perpstrader.paper.server import orders_in
+from perpstrader.paper.server.info_api import UNREADABLE
+from perpstrader.paper.server.world import World, address
+from perpstrader.venue.wire import WireError, actions, responses, weights
+from perpstrader.venue.wire.actions import UnknownAction, UserSigned
+from perpstrader.venue.wire.errors import ErrorCode, error_text
+from perpstrader.venue.wire.exchange import SignedRequest, recover_signer
+from perpstrader.venue.wire.limits import EXPIRED_ACTION_WEIGHT, MAX_ACTION_ORDERS
+from perpstrader.venue.wire.nonces import NonceRule
+from perpstrader.venue.wire.numbers import micro_usd, parse_decimal
+
+_Answer = dict[str, object]
+_NOT_OFFERED: Final = (
+    actions.TwapOrder, actions.TwapCancel, actions.ReserveRequestWeight,
+)  # fmt: skip
+_CHAINS: Final = {"Mainnet": "mainnet", "Testnet": "testnet"}
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who signed, and the account that it acts for."""
+
+    signer: str
+    user: str
+
+
+class ExchangeApi:
+    """Takes signed actions of accounts and their agents."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._letters: tuple[bool, ...] = (False, True)
+        if world.config.network != "any":
+            self._letters = (world.config.network == "mainnet",)
+
+    def handle(self, request: SignedRequest) -> _Answer:
+        """The venue's answer; raises ``WireError`` where it answers 422 (an unknown action, a number that is none)."""
+        action = request.action
+        if isinstance(action, UnknownAction):
+            raise WireError(f"there is no action {action.type!r}")
+        actor = self._actor(request)
+        if isinstance(actor, str):
+            return responses.err(actor)
+        now_ms = self._world.now_ms()
+        refused = self._admit(request, actor, now_ms)
+        if refused is not None:
+            return responses.err(refused)
+        if isinstance(action, UserSigned):
+            return self._user_signed(action, actor.user, now_ms)
+        return self._act(action, actor.user, now_ms)
+
+    # --- who ---
+
+    def _actor(self, request: SignedRequest) -> Actor | str:
+        """Who acts for whom, or the refusal. Of the two networks' letters, the one whose signer is known counts."""
+        if isinstance(request.action, UserSigned):
+            return self._master(request, request.action)
+        if request.vault_address is not None:
+            vault = address(request.vault_address, "vaultAddress")
+            return error_text(ErrorCode.UNKNOWN_VAULT, address=vault)
+        stranger = ""
+        for letter in self._letters:
+            try:
+                signer = recover_signer(request, mainnet=letter)
+            except WireError:
+                actions.canonical(request.action)  # type: ignore[arg-type]  # narrowed by the caller; raises for a bad number
+                return error_text(ErrorCode.BAD_SIGNATURE)
+            if self._world.exchange.has_account(signer):
+                self._prefer(letter)
+                return Actor(signer, signer)
+            master = self._world.agents.master_of(signer, self._world.now_ms())
+            if master is not None:
+                self._prefer(letter)
+                return Actor(signer, master)
+            stranger = stranger or signer
+        return error_text(ErrorCode.UNKNOWN_SIGNER, address=stranger)
+
+    def _prefer(self, letter: bool) -> None:
+        # Recovering costs 70 us; clients keep to one letter, so the one that was right is tried first.
+        if self._letters[0] is not letter:
+            self._letters = (letter, not letter)
+
+    def _master(self, request: SignedRequest, action: UserSigned) -> Actor | str:
+        network = _CHAINS.get(str(action.fields.get("hyperliquidChain")))
+        wanted = self._world.config.network
+        if network is None or wanted not in ("any", network):
+            raise WireError(f"hyperliquidChain {action.fields.get('hyperliquidChain')!r} is not this exchange's")
+        if request.nonce not in (action.fields.get("nonce"), action.fields.get("time")):
+            raise WireError(f"the nonce {request.nonce} is not the one that was signed")
+        try:
+            signer = recover_signer(request, mainnet=network == "mainnet")
+        except WireError:
+            return error_text(ErrorCode.BAD_SIGNATURE)
+        if not self._world.exchange.has_account(signer):
+            return error_text(ErrorCode.MUST_DEPOSIT, address=signer)
+        return Actor(signer, signer)
+
+    # --- whether ---
+
+    def _admit(self, request: SignedRequest, actor: Actor, now_ms: int) -> str | None:
+        rule = self._world.nonces.get(actor.signer)
+        if rule is None:
+            rule = self._world.nonces[actor.signer] = NonceRule()
+        refused = rule.use(request.nonce, now_ms)
+        if refused is not None:
+            return refused
+        action = request.action
+        count = weights.batch_size(action)
+        if request.expires_after is not None and request.expires_after < now_ms:
+            self._charge(actor, count * EXPIRED_ACTION_WEIGHT, now_ms, cancels=weights.is_cancel(action))
+            return error_text(ErrorCode.EXPIRED)
+        if count > MAX_ACTION_ORDERS:
+            return error_text(ErrorCode.ACTION_WEIGHT, maximum=MAX_ACTION_ORDERS)
+        return self._charge(actor, count, now_ms, cancels=weights.is_cancel(action))
+
+    def _charge(self, actor: Actor, count: int, now_ms: int, *, cancels: bool) -> str | None:
+        if not self._world.config.enforce_address_budget:
+            return None
+        volume = self._world.exchange.user_volume(actor.user)
+        return self._world.budget.charge(actor.user, count, volume, now_ms, cancels=cancels)
+
+    # --- what ---
+
+    def _act(self, action: actions.Action, user: str, now_ms: int) -> _Answer:
+        world = self._world
+        match action:
+            case actions.Order():
+                return orders_in.place(world, user, action, now_ms)
+            case actions.Cancel():
+                return orders_in.cancel(world, user, action, now_ms)
+            case actions.CancelByCloid():
+                return orders_in.cancel_by_cloid(world, user, action, now_ms)
+            case actions.Modify():
+                return orders_in.modify(world, user, action, now_ms)
+            case actions.BatchModify():
+                return orders_in.batch_modify(world, user, action, now_ms)
+            case actions.ScheduleCancel():
+                return orders_in.done(world, user, world.exchange.schedule_cancel(user, action.time, now_ms))
+            case actions.UpdateLeverage():
+                return self._update_leverage(action, user, now_ms)
+            case actions.UpdateIsolatedMargin() | actions.TopUpIsolatedOnlyMargin():
+                return responses.err(error_text(ErrorCode.NOT_ISOLATED))
+            case actions.Noop() | actions.SetReferrer():
+                return responses.DEFAULT
+            case _:
+                return responses.err(f"{type(action).__struct_config__.tag} is not offered by this exchange.")
+
+    def _update_leverage(self, action: actions.UpdateLeverage, user: str, now_ms: int) -> _Answer:
+        asset = orders_in.asset_at(self._world, action.asset)
+        if asset is None:
+            return responses.err(error_text(ErrorCode.UNKNOWN_ASSET))
+        answer = self._world.exchange.update_leverage(user, asset.coin, action.leverage, action.is_cross, now_ms)
+        return orders_in.done(self._world, user, answer)
+
+    def _user_signed(self, action: UserSigned, user: str, now_ms: int) -> _Answer:
+        fields = action.fields
+        if action.type == "approveAgent":
+            agent = address(str(fields.get("agentAddress")), "agentAddress")
+            if self._world.exchange.has_account(agent):
+                return responses.err(error_text(ErrorCode.AGENT_USED))
+            refused = self._world.agents.approve(user, agent, str(fields.get("agentName") or ""), now_ms)
+            return responses.DEFAULT if refused is None else responses.err(refused)
+        if action.type == "approveBuilderFee":
+            return responses.DEFAULT
+        if action.type == "userSetAbstraction" and fields.get("abstraction") == "disabled":
+            return responses.DEFAULT
+        if action.type == "withdraw3":
+            amount = micro_usd(parse_decimal(str(fields.get("amount")), "amount").quantize(Decimal("0.000001")))
+            return orders_in.done(self._world, user, self._world.exchange.withdraw(user, amount, now_ms))
+        return responses.err(f"{action.type} is not offered by this exchange.")
+
+
+def unreadable(error: WireError) -> str:
+    """The text of a 422."""
+    return f"{UNREADABLE}: {error}"

@@ -1,0 +1,163 @@
+"""A client's transport straight into the venue: the same bytes as over sockets, without any; with latency if wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import msgspec
+
+from perpstrader.paper.server.streams import Session, TooManyConnections
+from perpstrader.paper.server.venue import PaperVenue
+from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, TransportError
+
+_Z99: Final = 2.3263478740408408
+"""The 99 % quantile of the normal distribution."""
+
+
+class LatencyModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Round trips are lognormal with this median and 99 % quantile in seconds (API sheet 7.8); each way takes half."""
+
+    median_s: float = 0.2
+    p99_s: float = 0.9
+
+    def one_way_s(self, rng: Random) -> float:
+        """The time that one message takes."""
+        sigma = math.log(self.p99_s / self.median_s) / _Z99
+        return rng.lognormvariate(math.log(self.median_s), sigma) / 2
+
+
+class InProcessTransport:
+    """``runtime.Transport`` of one client named ``client``.
+
+    Without latency ``post`` never suspends and frames arrive by direct call, within the call that caused them. With
+    latency a request that its client gave up on is executed all the same, and the frames of a socket keep their order.
+    """
+
+    def __init__(
+        self, venue: PaperVenue, rng: Random, latency: LatencyModel | None = None, *, client: str = "in-process"
+    ) -> None:
+        self._venue = venue
+        self._rng = rng
+        self._latency = latency
+        self._client = client
+        self._sockets: list[_InProcessSocket] = []
+
+    async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer:
+        """See ``Transport.post``."""
+        if self._latency is None:
+            return self._venue.post(path, body, self._client)
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Answer] = loop.create_future()
+        there, back = self._latency.one_way_s(self._rng), self._latency.one_way_s(self._rng)
+        self._venue.in_flight += 1
+
+        def execute() -> None:
+            answer = self._venue.post(path, body, self._client)
+            loop.call_later(back, deliver, answer)
+
+        def deliver(answer: Answer) -> None:
+            self._venue.in_flight -= 1
+            if not answered.done():
+                answered.set_result(answer)
+
+        loop.call_later(there, execute)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answered
+        except TimeoutError as error:
+            raise TransportError(f"no answer from the paper exchange within {timeout_s:g} s", sent=True) from error
+
+    async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> Socket:
+        """See ``Transport.open_socket``."""
+        if self._latency is not None:
+            await asyncio.sleep(2 * self._latency.one_way_s(self._rng))
+        socket = _InProcessSocket(self._venue, self._delay, on_frame, on_close, self._sockets.remove)
+        try:
+            socket.open(self._client)
+        except TooManyConnections as error:
+            raise TransportError(str(error), sent=False) from error
+        self._sockets.append(socket)
+        return socket
+
+    async def close(self) -> None:
+        """Close all sockets."""
+        for socket in tuple(self._sockets):
+            await socket.close()
+
+    def _delay(self) -> float | None:
+        return None if self._latency is None else self._latency.one_way_s(self._rng)
+
+
+class _InProcessSocket:
+    """One WebSocket session; each direction keeps its order."""
+
+    def __init__(
+        self,
+        venue: PaperVenue,
+        delay: Callable[[], float | None],
+        on_frame: FrameHandler,
+        on_close: CloseHandler,
+        forget: Callable[[_InProcessSocket], None],
+    ) -> None:
+        self._venue = venue
+        self._delay = delay
+        self._on_frame = on_frame
+        self._on_close = on_close
+        self._forget = forget
+        self._session: Session | None = None
+        self._down_at = 0.0
+        self._up_at = 0.0
+
+    def open(self, client: str) -> None:
+        """Begin the session; raises ``TooManyConnections``."""
+        self._session = self._venue.streams.open(client, self._down, self._hung_up)
+
+    def send(self, frame: bytes) -> None:
+        """See ``Socket.send``."""
+        session = self._session
+        if session is None or not session.is_open:
+            raise TransportError("the WebSocket is closed", sent=False)
+        delay = self._delay()
+        if delay is None:
+            session.receive(frame)
+            return
+        loop = asyncio.get_running_loop()
+        self._up_at = max(self._up_at, loop.time() + delay)
+        self._venue.in_flight += 1
+        loop.call_at(self._up_at, self._arrive, session, frame)
+
+    async def close(self) -> None:
+        """See ``Socket.close``."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+            self._forget(self)
+
+    def _arrive(self, session: Session, frame: bytes) -> None:
+        self._venue.in_flight -= 1
+        session.receive(frame)
+
+    def _down(self, frame: bytes) -> None:
+        delay = self._delay()
+        if delay is None:
+            self._on_frame(frame)
+            return
+        loop = asyncio.get_running_loop()
+        self._down_at = max(self._down_at, loop.time() + delay)
+        self._venue.in_flight += 1
+        loop.call_at(self._down_at, self._deliver, frame)
+
+    def _deliver(self, frame: bytes) -> None:
+        self._venue.in_flight -= 1
+        if self._session is not None:
+            self._on_frame(frame)
+
+    def _hung_up(self, reason: str) -> None:
+        if self._session is not None:
+            self._session = None
+            self._forget(self)
+            self._on_close(reason)

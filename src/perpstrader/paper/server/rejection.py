@@ -1,0 +1,85 @@
+"""The engine's refusals in the venue's words (``venue.wire.errors``), with their numbers and the asset's suffix."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perpstrader.paper.engine import EngineAsset, Reject, RejectCode
+from perpstrader.venue.wire.errors import ErrorCode, error_text
+from perpstrader.venue.wire.numbers import format_scaled
+
+_CODES: Final = {
+    RejectCode.TICK: ErrorCode.TICK,
+    RejectCode.MIN_TRADE_NTL: ErrorCode.MIN_TRADE_NTL,
+    RejectCode.PERP_MARGIN: ErrorCode.PERP_MARGIN,
+    RejectCode.REDUCE_ONLY: ErrorCode.REDUCE_ONLY,
+    RejectCode.BAD_ALO_PX: ErrorCode.BAD_ALO_PX,
+    RejectCode.IOC_CANCEL: ErrorCode.IOC_CANCEL,
+    RejectCode.BAD_TRIGGER_PX: ErrorCode.BAD_TRIGGER_PX,
+    RejectCode.MARKET_ORDER_NO_LIQUIDITY: ErrorCode.NO_LIQUIDITY,
+    RejectCode.ORACLE: ErrorCode.ORACLE,
+    RejectCode.PERP_MAX_POSITION: ErrorCode.PERP_MAX_POSITION,
+    RejectCode.MISSING_ORDER: ErrorCode.MISSING_ORDER,
+    RejectCode.INVALID_PRICE: ErrorCode.INVALID_PRICE,
+    RejectCode.INVALID_SIZE: ErrorCode.INVALID_SIZE,
+    RejectCode.ZERO_SIZE: ErrorCode.ZERO_SIZE,
+    RejectCode.VALUE_TOO_LARGE: ErrorCode.VALUE_TOO_LARGE,
+    RejectCode.PRICE_BAND: ErrorCode.PRICE_BAND,
+    RejectCode.TOO_MANY_OPEN_ORDERS: ErrorCode.TOO_MANY_OPEN_ORDERS,
+    RejectCode.TRIGGER_COUNT: ErrorCode.TRIGGER_COUNT,
+    RejectCode.GROUPED_NOT_REDUCE_ONLY: ErrorCode.TRIGGER_COUNT,
+    RejectCode.MODIFY_DEAD: ErrorCode.MODIFY_GONE,
+    RejectCode.MODIFY_INVALID: ErrorCode.INVALID_MODIFY,
+    RejectCode.POST_ONLY_WINDOW: ErrorCode.POST_ONLY_WINDOW,
+    RejectCode.HALTED: ErrorCode.TRADING_HALTED,
+    RejectCode.UNKNOWN_ASSET: ErrorCode.UNKNOWN_ASSET,
+    RejectCode.MUST_DEPOSIT: ErrorCode.MUST_DEPOSIT,
+    RejectCode.INVALID_LEVERAGE: ErrorCode.INVALID_LEVERAGE,
+    RejectCode.INSUFFICIENT_WITHDRAWAL: ErrorCode.WITHDRAWAL_BALANCE,
+    RejectCode.SCHEDULE_TOO_EARLY: ErrorCode.SCHEDULE_TOO_EARLY,
+    RejectCode.SCHEDULE_VOLUME: ErrorCode.SCHEDULE_VOLUME,
+}
+
+_OWN_TEXTS: Final = {
+    RejectCode.ISOLATED_NOT_OFFERED: "Isolated margin is not offered by this exchange.",
+    RejectCode.SCHEDULE_FIRES: "Scheduled cancel fired too often today. Max is {maximum}.",
+}
+"""Refusals that the API sheet has no words for."""
+
+_IN_USD: Final = frozenset({RejectCode.MIN_TRADE_NTL, RejectCode.VALUE_TOO_LARGE, RejectCode.SCHEDULE_VOLUME})
+_ACTION_LEVEL: Final = frozenset(
+    {
+        RejectCode.MUST_DEPOSIT, RejectCode.INSUFFICIENT_WITHDRAWAL, RejectCode.SCHEDULE_TOO_EARLY,
+        RejectCode.SCHEDULE_VOLUME, RejectCode.SCHEDULE_FIRES, RejectCode.INVALID_LEVERAGE,
+        RejectCode.ISOLATED_NOT_OFFERED,
+    }
+)  # fmt: skip
+"""Refusals of a whole action; their texts carry no asset."""
+
+
+def reject_text(reject: Reject, user: str, assets: tuple[EngineAsset, ...]) -> str:
+    """What the venue would write for ``reject``; ``assets`` in the order of their index."""
+    asset = None if reject.asset is None else assets[reject.asset]
+    numbers = {
+        "minimum": _number(reject, reject.limit),
+        "maximum": _number(reject, reject.limit),
+        "required": _number(reject, reject.limit),
+        "traded": _number(reject, reject.value),
+        "bid": _price(asset, reject.bid),
+        "ask": _price(asset, reject.ask),
+        "address": user,
+    }
+    if reject.code in _OWN_TEXTS:
+        return _OWN_TEXTS[reject.code].format_map(numbers)
+    suffix = None if reject.code in _ACTION_LEVEL else reject.asset
+    return error_text(_CODES[reject.code], suffix, **numbers)
+
+
+def _number(reject: Reject, value: int | None) -> str:
+    if value is None:
+        return "0"
+    return format_scaled(value, 6) if reject.code in _IN_USD else str(value)
+
+
+def _price(asset: EngineAsset | None, price: int | None) -> str:
+    return "none" if asset is None or price is None else format_scaled(price, asset.price_decimals)

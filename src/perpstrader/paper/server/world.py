@@ -1,0 +1,61 @@
+"""What the endpoints and streams of one server share: engine, market history, agents, budgets and time."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from perpstrader.paper.engine import EngineAsset, Exchange
+from perpstrader.paper.feeds.contract import Feed
+from perpstrader.paper.server import market_shapes
+from perpstrader.paper.server.agents import Agents
+from perpstrader.paper.server.config import VenueConfig
+from perpstrader.paper.server.history import Candles, RecentTrades
+from perpstrader.paper.server.rate import AddressBudget, ClientWeights
+from perpstrader.runtime import Clock
+from perpstrader.venue.wire import WireError, market
+from perpstrader.venue.wire.nonces import NonceRule
+
+_ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}")
+
+
+class World:
+    """One venue's state. The time of an answer is the clock's; the engine's own never lies ahead of it."""
+
+    def __init__(self, exchange: Exchange, feed: Feed, clock: Clock, config: VenueConfig) -> None:
+        self.exchange = exchange
+        self.feed = feed
+        self.clock = clock
+        self.config = config
+        self.assets: dict[str, EngineAsset] = {asset.coin: asset for asset in exchange.assets}
+        self.candles = Candles(feed)
+        self.trades = RecentTrades()
+        self.agents = Agents()
+        self.nonces: dict[str, NonceRule] = {}
+        self.budget = AddressBudget()
+        self.weights = ClientWeights()
+        self.meta = market_shapes.meta(exchange.assets)
+
+    def now_ms(self) -> int:
+        """The venue's time."""
+        return self.clock.now_ms()
+
+    def ctx(self, coin: str, now_ms: int) -> market.AssetCtx:
+        """The live figures of a coin."""
+        day = self.candles.day(coin, now_ms)
+        return market_shapes.asset_ctx(self.assets[coin], self.exchange.market(coin), day.lots, day.day_ago_px)
+
+    def mids(self) -> dict[str, str]:
+        """Every coin's mid that has a price."""
+        shown = {
+            coin: market_shapes.shown_mid(asset, self.exchange.market(coin)) for coin, asset in self.assets.items()
+        }
+        return {coin: mid for coin, mid in shown.items() if mid is not None}
+
+
+def address(text: str | None, what: str = "user") -> str:
+    """The lower-case address that ``text`` spells; raises ``WireError`` when it is none."""
+    lowered = (text or "").lower()
+    if _ADDRESS.fullmatch(lowered) is None:
+        raise WireError(f"{what} {text!r} is no address: expected 0x and 40 hex digits")
+    return lowered
