@@ -239,3 +239,19 @@ def test_a_position_beyond_a_margin_tier_needs_its_lower_leverage() -> None:
     view = box.exchange.account_state(ALICE)
     assert view.total_notional > usd(150_000_000)
     assert view.maintenance_margin > view.total_notional // 80
+
+
+def test_a_lower_leverage_must_cover_resting_orders_too() -> None:
+    box = Box(funds=1_000)
+    box.place(box.order("buy", 100, 90))
+    assert code(box.exchange.update_leverage(ALICE, "SOL", 8, True, box.tick())) is RejectCode.PERP_MARGIN
+    assert box.exchange.update_leverage(ALICE, "SOL", 9, True, box.tick()) == Done()
+
+
+def test_the_least_delay_of_the_switch_is_inclusive_and_a_fee_threshold_is_not() -> None:
+    box = Box(EngineConfig(schedule_cancel_min_volume=0, fee_tiers=(FeeTier(-1, 2, 1), FeeTier(usd(202), 1, 1))))
+    assert box.exchange.schedule_cancel(ALICE, box.now_ms + 6_000, box.tick()) == Done()
+    box.buy(2)
+    assert box.exchange.user_volume(ALICE) == usd(202)
+    box.exchange.advance(box.tick(DAY_MS))
+    assert box.exchange.fee_rates(ALICE) == (2, 1)

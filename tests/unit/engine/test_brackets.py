@@ -180,3 +180,13 @@ def test_a_leg_that_was_no_number_refuses_its_group() -> None:
     assert box.bracket(box.order("buy", 2, 105, Tif.IOC), bad) == [Rejected(bad)]
     assert box.bracket(bad, *legs(box)) == [Rejected(bad)]
     assert box.bracket() == []
+
+
+def test_at_the_basic_cap_a_bracket_is_refused_because_its_legs_are() -> None:
+    box = Box(EngineConfig(open_order_cap=2, open_order_cap_step=10**8))
+    box.buy(2)
+    for _ in range(2):
+        box.place(box.order("buy", 1, 90))
+    (result,) = box.bracket(box.order("buy", 2, 98), *legs(box))
+    assert isinstance(result, Rejected)
+    assert result.reject.code is RejectCode.TOO_MANY_OPEN_ORDERS

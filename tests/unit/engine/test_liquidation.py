@@ -47,9 +47,11 @@ def test_a_large_position_goes_a_fifth_first_and_the_rest_after_the_cooldown() -
     box.buy(1_500)
     box.apply(mark=price("95.2"), bids=levels(("95.2", 5_000)))
     assert box.size() == lots(1_200)
+    box.events()
     box.apply(mark=price("94.4"))
-    box.now_ms += 29_000
     assert box.size() == lots(1_200)
+    assert box.events() == [], "in the cooldown nothing is tried and nothing is reported"
+    box.now_ms += 29_000
     box.apply(mark=price("94.3"), bids=levels(("94.3", 5_000)))
     assert box.size() == 0
 

@@ -295,3 +295,24 @@ def test_a_modify_with_what_was_no_number_changes_nothing() -> None:
     bad = Reject(code=RejectCode.TICK, asset=5)
     assert box.exchange.modify(ALICE, old.oid, bad, box.tick()) == Rejected(bad)
     assert len(box.exchange.open_orders(ALICE)) == 1
+
+
+def test_an_order_at_exactly_the_best_opposite_price_matches_on_both_sides() -> None:
+    box = Box()
+    assert isinstance(box.place(box.order("sell", 1, 99, Tif.IOC)), Filled)
+    assert isinstance(box.place(box.order("buy", 1, 101, Tif.IOC)), Filled)
+    assert code(box.place(box.order("sell", 1, 99, Tif.ALO))) is RejectCode.BAD_ALO_PX
+
+
+def test_a_small_reduce_only_part_is_not_exempt_from_the_minimum() -> None:
+    box = Box()
+    box.buy(1)
+    assert code(box.place(box.order("sell", "0.05", 99, reduce_only=True))) is RejectCode.MIN_TRADE_NTL
+    box.sell("0.95")
+    assert isinstance(box.place(box.order("sell", "0.06", 99, Tif.IOC, reduce_only=True)), Filled)
+
+
+def test_exactly_ten_dollars_are_enough() -> None:
+    box = Box()
+    assert isinstance(box.place(box.order("buy", "0.1", 100)), Resting)
+    assert code(box.place(box.order("buy", "0.1", "99.9"))) is RejectCode.MIN_TRADE_NTL

@@ -116,3 +116,23 @@ def test_closed_pnl_is_gross_and_from_the_truncated_entry() -> None:
     fills = box.exchange.fills(ALICE)
     assert [f.closed_pnl for f in fills[:2]] == [0, 0]
     assert [f.closed_pnl for f in fills[2:]] == [lots(100) * (price(99) - entry), lots(50) * (price(98) - entry)]
+
+
+def test_two_that_together_are_the_position_both_stay() -> None:
+    box = Box()
+    box.buy(5)
+    box.place(box.order("sell", 2, 105, reduce_only=True))
+    box.place(box.order("sell", 3, 106, reduce_only=True))
+    assert [o.size for o in box.exchange.open_orders(ALICE)] == [lots(2), lots(3)]
+
+
+def test_an_orphan_trigger_never_adds_to_an_opposite_position() -> None:
+    box = Box()
+    box.buy(2)
+    orphan = box.place(box.order("sell", 2, 70, reduce_only=True, trigger=stop(95)))
+    assert isinstance(orphan, Resting)
+    box.sell(5)
+    box.events()
+    box.quote(94)
+    assert box.statuses()[-1] == (orphan.oid, "reduceOnlyCanceled")
+    assert box.size() == -lots(3)

@@ -232,3 +232,18 @@ def test_what_is_armed_behind_the_point_reached_on_a_path_meets_the_market_there
     box.apply(bids=levels((89, 50)), asks=levels(("97.5", 50)), mark=price(90), oracle=price(90), continuous=True)
     fills = [e.fill for e in box.events() if hasattr(e, "fill") and e.user == ALICE]
     assert [(f.is_buy, f.px) for f in fills] == [(True, price(97)), (False, price(91))]
+
+
+def test_a_path_that_ends_on_the_trigger_meets_the_book_as_it_is() -> None:
+    box = held(Box())
+    box.place(box.order("sell", 2, 80, reduce_only=True, trigger=stop(95)))
+    box.quote(95, continuous=True)
+    assert [f.px for f in box.fills()] == [price(94)]
+
+
+def test_an_opening_trigger_with_margin_opens_when_it_fires_even_with_its_limit_at_the_trigger() -> None:
+    box = Box()
+    entry = box.place(box.order("buy", 2, 105, trigger=stop(105, market=False)))
+    assert isinstance(entry, Resting)
+    box.quote("104", mark="105")
+    assert box.size() == lots(2)
