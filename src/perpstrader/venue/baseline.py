@@ -1,7 +1,8 @@
 """The plain client: the official SDK's own encoding and signing, one action a request, no cache, no stream state.
 
-It is the specification that the optimized client is held to and the way back to it. Time, nonces and bytes are ours, so that it runs under virtual time
-and injected faults as well. The SDK is imported only here and only when this client is built, because that takes 0.6 s.
+It is the specification that the optimized client is held to and the way back to it. Time, nonces and bytes are ours, so
+that it runs under virtual time and injected faults as well. The SDK is imported only here and only when this client is
+built, because that takes 0.6 s.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.signer import check_allowed, parse_private_key
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.wire import actions
+from perpstrader.venue.wire.numbers import format_decimal
 from perpstrader.venue.wire.signing import Signature
 
 
@@ -38,15 +40,24 @@ class SdkEncoder:
         return str(self._wallet.address).lower()
 
     def order(self, asset: int, order: OrderRequest) -> Any:
-        """One order through the SDK's own conversion."""
+        """One order through the SDK's own conversion; ``WireError`` for a number that the wire cannot carry."""
+        for value in (order.size, order.limit_price, order.trigger.price if order.trigger else order.size):
+            format_decimal(value)
         kind: dict[str, Any] = {"limit": {"tif": order.tif.value}}
         if order.trigger is not None:
             tpsl = "sl" if order.trigger.is_stop else "tp"
-            kind = {"trigger": {"isMarket": order.trigger.is_market, "triggerPx": float(order.trigger.price), "tpsl": tpsl}}
+            kind = {
+                "trigger": {"isMarket": order.trigger.is_market, "triggerPx": float(order.trigger.price), "tpsl": tpsl}
+            }
         request = {
-            "coin": order.symbol, "is_buy": order.buy, "sz": float(order.size), "limit_px": float(order.limit_price),
-            "order_type": kind, "reduce_only": order.reduce_only, "cloid": _Cloid(order.cloid),
-        }  # fmt: skip
+            "coin": order.symbol,
+            "is_buy": order.buy,
+            "sz": float(order.size),
+            "limit_px": float(order.limit_price),
+            "order_type": kind,
+            "reduce_only": order.reduce_only,
+            "cloid": _Cloid(order.cloid),
+        }
         return self._sdk.order_request_to_order_wire(request, asset)
 
     def orders(self, orders: Sequence[Any], grouping: Grouping) -> Any:
@@ -82,10 +93,25 @@ class HyperliquidClient(client.HyperliquidClient):
     """The baseline; interchangeable with ``perpstrader.venue.HyperliquidClient``."""
 
     def __init__(
-        self, transport: Transport, clock: Clock, private_key: str, nonces: NonceSource, *, account: str, mainnet: bool = False,
-        vault_address: str | None = None, timeout_s: float = 10.0, venue_clock: VenueClock | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        transport: Transport,
+        clock: Clock,
+        private_key: str,
+        nonces: NonceSource,
+        *,
+        account: str,
+        mainnet: bool = False,
+        vault_address: str | None = None,
+        timeout_s: float = 10.0,
+        venue_clock: VenueClock | None = None,
+    ) -> None:
         super().__init__(
-            transport, clock, SdkEncoder(private_key, mainnet=mainnet), nonces, account=account, vault_address=vault_address,
-            timeout_s=timeout_s, venue_clock=venue_clock,
-        )  # fmt: skip
+            transport,
+            clock,
+            SdkEncoder(private_key, mainnet=mainnet),
+            nonces,
+            account=account,
+            vault_address=vault_address,
+            timeout_s=timeout_s,
+            venue_clock=venue_clock,
+        )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from perpstrader.domain import AssetSpec, Candle, CashFlow, Fill, FundingPayment, VenueError
+from perpstrader.domain import AssetSpec, Candle, CashFlow, Fill, FundingPayment, PerpsTraderError, VenueError
 from perpstrader.runtime import Clock, Transport, TransportError
 from perpstrader.venue import contract as c
 from perpstrader.venue import convert
@@ -18,6 +18,7 @@ from perpstrader.venue.wire.errors import ErrorCode
 from perpstrader.venue.wire.numbers import parse_decimal
 
 T = TypeVar("T")
+R = TypeVar("R")
 _HTTP_OK: Final = 200
 _HTTP_UNPROCESSABLE: Final = 422
 
@@ -25,13 +26,22 @@ _HTTP_UNPROCESSABLE: Final = 422
 class HyperliquidClient:
     """Implements ``venue.contract.HyperliquidClient`` on one transport; reads are not cached and not repeated.
 
-    ``account`` is the master, sub-account or vault address that is read; ``vault_address`` the one that actions name when they trade for another.
+    ``account`` is the master, sub-account or vault address that is read; ``vault_address`` the one that actions name
+    when they trade for another.
     """
 
     def __init__(
-        self, transport: Transport, clock: Clock, encoder: ActionEncoder, nonces: NonceSource, *, account: str,
-        vault_address: str | None = None, timeout_s: float = 10.0, venue_clock: VenueClock | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        transport: Transport,
+        clock: Clock,
+        encoder: ActionEncoder,
+        nonces: NonceSource,
+        *,
+        account: str,
+        vault_address: str | None = None,
+        timeout_s: float = 10.0,
+        venue_clock: VenueClock | None = None,
+    ) -> None:
         self._transport = transport
         self._clock = clock
         self._encoder = encoder
@@ -51,110 +61,113 @@ class HyperliquidClient:
 
     async def metadata(self) -> Mapping[str, AssetSpec]:
         """See the contract; the indices used by actions are those of the newest answer."""
-        self._assets = convert.assets(await self._read(info.META, info.InfoRequest(type="meta")))
+        self._assets = await self._read(info.META, info.InfoRequest(type="meta"), convert.assets)
         return dict(self._assets)
 
     async def contexts(self) -> Mapping[str, c.AssetContext]:
         """See the contract."""
-        meta, contexts = await self._read(info.META_AND_ASSET_CTXS, info.InfoRequest(type="metaAndAssetCtxs"))
-        pairs = zip(meta.universe, contexts, strict=True)
-        return {asset.name: convert.context(asset.name, ctx) for asset, ctx in pairs if not asset.is_delisted}
+        return await self._read(
+            info.META_AND_ASSET_CTXS,
+            info.InfoRequest(type="metaAndAssetCtxs"),
+            lambda answer: convert.contexts(*answer),
+        )
 
     async def mids(self) -> Mapping[str, Decimal]:
         """See the contract."""
-        answer = await self._read(info.ALL_MIDS, info.InfoRequest(type="allMids"))
-        return {coin: parse_decimal(price) for coin, price in answer.items()}
+        return await self._read(info.ALL_MIDS, info.InfoRequest(type="allMids"), convert.mids)
 
     async def book(self, symbol: str) -> c.Book:
-        """See the contract."""
-        sent = self._clock.now_ms()
-        answer = await self._read(info.L2_BOOK, info.InfoRequest(type="l2Book", coin=symbol))
-        if answer is None:
+        """See the contract; its time is the book's and not the answer's, so it says nothing of the venue's clock."""
+        book = await self._read(info.L2_BOOK, info.InfoRequest(type="l2Book", coin=symbol), convert.optional_book)
+        if book is None:
             raise VenueError(f"the venue has no book for {symbol}")
-        self.venue_clock.observe(answer.time, sent, self._clock.now_ms()) if answer.time > sent else None
-        return convert.book(answer)
+        return book
 
     async def candles(self, symbol: str, interval: str, start_ms: int, end_ms: int) -> Sequence[Candle]:
         """See the contract; the bar that is still open is left out."""
         request = info.CandleRequest(coin=symbol, interval=interval, start_time=start_ms, end_time=end_ms)
-        answer = await self._read(info.CANDLE_SNAPSHOT, info.InfoRequest(type="candleSnapshot", req=request))
+        bars = await self._read(
+            info.CANDLE_SNAPSHOT, info.InfoRequest(type="candleSnapshot", req=request), convert.candles
+        )
         now = self.venue_clock.now_ms()
-        return [convert.candle(wire) for wire in answer if wire.close_ms < now]
+        return [bar for bar in bars if bar.close_ms < now]
 
     async def account(self) -> c.AccountState:
         """See the contract."""
-        return convert.account_state(await self._read(info.CLEARINGHOUSE_STATE, self._mine("clearinghouseState")))
+        return await self._read(info.CLEARINGHOUSE_STATE, self._mine("clearinghouseState"), convert.account_state)
 
     async def mode(self) -> c.AccountMode:
         """See the contract; a word that is not known is ``UNKNOWN``, which no trader starts on."""
-        word = await self._read(info.USER_ABSTRACTION, self._mine("userAbstraction"))
+        word = await self._read(info.USER_ABSTRACTION, self._mine("userAbstraction"), str)
         return c.AccountMode(word) if word in set(c.AccountMode) else c.AccountMode.UNKNOWN
 
     async def role(self, address: str) -> tuple[str, str | None]:
         """See the contract."""
-        answer = await self._read(info.USER_ROLE, info.InfoRequest(type="userRole", user=address.lower()))
-        master = (answer.data.user or answer.data.master) if answer.data is not None else None
-        return answer.role, master.lower() if master else None
+        return await self._read(info.USER_ROLE, info.InfoRequest(type="userRole", user=address.lower()), convert.role)
 
     async def open_orders(self) -> Sequence[c.OpenOrder]:
         """See the contract."""
-        listed = await self._read(info.FRONTEND_OPEN_ORDERS, self._mine("frontendOpenOrders"))
-        return convert.open_orders(listed)
+        return await self._read(info.FRONTEND_OPEN_ORDERS, self._mine("frontendOpenOrders"), convert.open_orders)
 
     async def order(self, cloid: str) -> c.OrderRecord:
         """See the contract."""
         request = info.InfoRequest(type="orderStatus", user=self._account, oid=cloid)
-        return convert.order_record(await self._read(info.ORDER_STATUS, request))
+        return await self._read(info.ORDER_STATUS, request, convert.order_record)
 
     async def fills(self, since_ms: int) -> Sequence[Fill]:
-        """See the contract; pages overlap by one instant and are joined by trade id."""
-        found: dict[tuple[str, int], Fill] = {}
-        start = since_ms
-        while True:
-            request = info.InfoRequest(type="userFillsByTime", user=self._account, start_time=start)
-            page = [convert.fill(wire) for wire in await self._read(info.USER_FILLS_BY_TIME, request)]
-            before = len(found)
-            found.update({(fill.symbol, fill.tid): fill for fill in page})
-            if len(page) < limits.HISTORY_ROWS or len(found) == before:
-                return sorted(found.values(), key=lambda fill: (fill.time_ms, fill.tid))
-            start = max(fill.time_ms for fill in page)
+        """See the contract."""
+        found = await self._pages(
+            info.USER_FILLS_BY_TIME,
+            since_ms,
+            limits.HISTORY_ROWS,
+            lambda row: row.time,
+            convert.fill,
+            key=lambda fill: (fill.symbol, fill.tid, fill.buy),
+        )
+        return sorted(found, key=lambda fill: (fill.time_ms, fill.tid))
 
     async def funding(self, since_ms: int) -> Sequence[FundingPayment]:
         """See the contract."""
-        found: dict[tuple[str, int], FundingPayment] = {}
-        start = since_ms
-        while True:
-            request = info.InfoRequest(type="userFunding", user=self._account, start_time=start)
-            page = [convert.funding(row.time, row.delta) for row in await self._read(info.USER_FUNDING, request)]
-            before = len(found)
-            found.update({(row.symbol, row.time_ms): row for row in page})
-            if len(page) < limits.RANGE_ROWS or len(found) == before:
-                return sorted(found.values(), key=lambda row: (row.time_ms, row.symbol))
-            start = max(row.time_ms for row in page)
+        found = await self._pages(
+            info.USER_FUNDING,
+            since_ms,
+            limits.RANGE_ROWS,
+            lambda row: row.time,
+            lambda row: convert.funding(row.time, row.delta),
+            key=lambda row: (row.symbol, row.time_ms),
+        )
+        return sorted(found, key=lambda row: (row.time_ms, row.symbol))
 
     async def cash_flows(self, since_ms: int) -> Sequence[CashFlow]:
         """See the contract."""
-        request = info.InfoRequest(type="userNonFundingLedgerUpdates", user=self._account, start_time=since_ms)
-        rows = (convert.cash_flow(row, self._account) for row in await self._read(info.USER_LEDGER, request))
-        return sorted((row for row in rows if row is not None), key=lambda row: (row.time_ms, row.key))
+        found = await self._pages(
+            info.USER_LEDGER,
+            since_ms,
+            limits.RANGE_ROWS,
+            lambda row: row.time,
+            lambda row: convert.cash_flow(row, self._account),
+            key=lambda flow: flow.key if flow else None,
+        )
+        return sorted((flow for flow in found if flow is not None), key=lambda flow: (flow.time_ms, flow.key))
 
     async def leverage(self, symbol: str) -> tuple[int, bool]:
         """See the contract."""
         request = info.InfoRequest(type="activeAssetData", user=self._account, coin=symbol)
-        leverage = (await self._read(info.ACTIVE_ASSET_DATA, request)).leverage
+        leverage = await self._read(info.ACTIVE_ASSET_DATA, request, lambda answer: answer.leverage)
         return leverage.value, leverage.type == "cross"
 
     async def rate_limit(self) -> c.RateLimit:
         """See the contract."""
-        answer = await self._read(info.USER_RATE_LIMIT, self._mine("userRateLimit"))
+        answer = await self._read(info.USER_RATE_LIMIT, self._mine("userRateLimit"), lambda answer: answer)
         return c.RateLimit(used=answer.n_requests_used, cap=answer.n_requests_cap, surplus=answer.n_requests_surplus)
 
     async def venue_time_ms(self) -> int:
         """See the contract; each answer also corrects the estimate of the venue's clock."""
         sent = self._clock.now_ms()
-        answer = await self._read(info.EXCHANGE_STATUS, info.InfoRequest(type="exchangeStatus"))
-        self.venue_clock.observe(answer.time, sent, self._clock.now_ms())
-        return answer.time
+        request = info.InfoRequest(type="exchangeStatus")
+        time_ms = await self._read(info.EXCHANGE_STATUS, request, lambda answer: answer.time)
+        self.venue_clock.observe(time_ms, sent, self._clock.now_ms())
+        return time_ms
 
     # --- writes ---
 
@@ -162,6 +175,8 @@ class HyperliquidClient:
         self, orders: Sequence[c.OrderRequest], *, grouping: c.Grouping = c.Grouping.NONE, expires_ms: int | None = None
     ) -> Sequence[c.OrderAck]:
         """See the contract."""
+        if not orders:
+            return []
         wires = [self._encoder.order(self._index(order.symbol), order) for order in orders]
         answer = await self._act(self._encoder.orders(wires, grouping), expires_ms)
         if isinstance(answer, c.NotSent | c.Unknown | c.Rejected):
@@ -217,19 +232,55 @@ class HyperliquidClient:
             raise VenueError(f"{symbol} is not in the venue's metadata; read it before sending anything for {symbol}")
         return asset.index
 
-    async def _read(self, call: info.InfoCall[T], request: info.InfoRequest) -> T:
+    async def _read(self, call: info.InfoCall[T], request: info.InfoRequest, make: Callable[[T], R]) -> R:
+        """One read; ``VenueError`` for whatever came that is no usable answer: no bytes, a status, HTML, a number that
+        is none.
+        """
         try:
             answer = await self._transport.post("/info", info.encode(request), timeout_s=self._timeout_s)
         except TransportError as error:
             raise VenueError(f"{call.kind}: {error}") from error
         if answer.status != _HTTP_OK:
-            raise VenueError(f"{call.kind}: the venue answered {answer.status} ({_begin(answer.body)}); asked again later")
+            raise VenueError(f"{call.kind}: the venue answered {answer.status}: {_begin(answer.body)}")
         try:
-            return call.decode(answer.body)
-        except WireError as error:
-            raise VenueError(str(error)) from error
+            return make(call.decode(answer.body))
+        except VenueError:
+            raise
+        except (PerpsTraderError, ValueError, ArithmeticError) as error:
+            raise VenueError(f"{call.kind}: {error}") from error
+
+    async def _pages(
+        self,
+        call: info.InfoCall[list[T]],
+        since_ms: int,
+        page_rows: int,
+        time_of: Callable[[T], int],
+        make: Callable[[T], R],
+        *,
+        key: Callable[[R], object],
+    ) -> list[R]:
+        """All rows from ``since_ms`` on: pages start at the last time seen, inclusive, and are joined by ``key``.
+
+        Raises ``VenueError`` when more rows bear one time than fit a page, because then some cannot be reached.
+        """
+        found: dict[object, R] = {}
+        start = since_ms
+        while True:
+            request = info.InfoRequest(type=call.kind, user=self._account, start_time=start)
+            rows = await self._read(call, request, lambda rows: [(time_of(row), make(row)) for row in rows])
+            found.update((key(row), row) for _, row in rows)
+            if len(rows) < page_rows:
+                return list(found.values())
+            newest = max(time for time, _ in rows)
+            if newest == start:
+                raise VenueError(
+                    f"{call.kind}: {len(rows)} rows bear the time {start}; those after them are not reached"
+                )
+            start = newest
 
     async def _cancel(self, action: actions.Action, count: int) -> Sequence[c.CancelAck]:
+        if not count:
+            return []
         answer = await self._act(action, None)
         if isinstance(answer, c.NotSent | c.Unknown | c.Rejected):
             return [answer] * count
@@ -238,8 +289,14 @@ class HyperliquidClient:
         except WireError as error:
             return [c.Unknown(str(error))] * count
 
-    async def _act(self, action: Any, expires_ms: int | None) -> responses.ExchangeAnswer | c.NotSent | c.Unknown | c.Rejected:
-        """Sign and send once; a refusal of the whole action applies to all that it carried (API sheet 2.3, 2.6)."""
+    async def _act(
+        self, action: Any, expires_ms: int | None
+    ) -> responses.ExchangeAnswer | c.NotSent | c.Unknown | c.Rejected:
+        """Sign and send once; a refusal of the whole action applies to all that it carried (API sheet 2.3, 2.6).
+
+        Definitive are the venue's own words and a 422, by which it could not even read the request; 429, 5xx and a page
+        of a proxy prove nothing.
+        """
         nonce = self._nonces.take()
         signature = self._encoder.sign(action, nonce, self._vault, expires_ms)
         body = exchange.encode_request(exchange.PostedRequest(action, nonce, signature, self._vault, expires_ms))

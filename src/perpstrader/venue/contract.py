@@ -97,7 +97,9 @@ CancelAck = Canceled | AlreadyGone | Rejected | NotSent | Unknown
 
 
 class VenuePosition(msgspec.Struct, frozen=True, kw_only=True):
-    """One net position as the venue states it; ``size`` is signed, ``liquidation_price`` may be absent and then says nothing."""
+    """One net position as the venue states it; ``size`` is signed, ``liquidation_price`` may be absent and then says
+    nothing.
+    """
 
     symbol: str
     size: Decimal
@@ -282,7 +284,11 @@ class HyperliquidClient(Protocol):
     async def place(
         self, orders: Sequence[OrderRequest], *, grouping: Grouping = Grouping.NONE, expires_ms: int | None = None
     ) -> Sequence[OrderAck]:
-        """Send one signed action; one acknowledgement an order, in their order; never raises for what the network does."""
+        """Send one signed action; one acknowledgement an order, in their order.
+
+        Never raises for what the network does; only for an order that must not go out (``PerpsTraderError``), and then
+        nothing was sent.
+        """
         ...
 
     async def cancel(self, symbol_and_cloids: Sequence[tuple[str, str]]) -> Sequence[CancelAck]:

@@ -52,11 +52,12 @@ class WireEncoder:
         kind = _TIF[order.tif]
         if order.trigger is not None:
             trigger = order.trigger
-            price, tpsl = format_decimal(trigger.price), "sl" if trigger.is_stop else "tp"
-            kind = actions.OrderType(trigger=actions.TriggerType(trigger.is_market, price, "sl" if tpsl == "sl" else "tp"))
-        return actions.OrderWire(
-            asset, order.buy, format_decimal(order.limit_price), format_decimal(order.size), order.reduce_only, kind, order.cloid
-        )
+            price = format_decimal(trigger.price)
+            kind = actions.OrderType(
+                trigger=actions.TriggerType(trigger.is_market, price, "sl" if trigger.is_stop else "tp")
+            )
+        price, size = format_decimal(order.limit_price), format_decimal(order.size)
+        return actions.OrderWire(asset, order.buy, price, size, order.reduce_only, kind, order.cloid)
 
     def orders(self, orders: Sequence[actions.OrderWire], grouping: Grouping) -> actions.Order:
         """The order action."""

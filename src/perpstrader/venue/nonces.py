@@ -1,4 +1,4 @@
-"""Nonces of one signer: unique and increasing, also across restarts, because a block of them is on disk before the first is used (S12)."""
+"""Nonces of one signer: unique and increasing, also across restarts, because a mark ahead of them is saved (S12)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from typing import Final
 from perpstrader.runtime import Clock
 from perpstrader.venue.wire.nonces import next_nonce
 
-_LEAD_MS: Final = 60_000
+LEAD_MS: Final = 60_000
+"""How far the mark runs ahead of the clock, so that it is saved once a minute and not once an order."""
+
+_BLOCK: Final = 1_000
+"""Where the clock is behind the mark, after a quick restart or a step back: the mark moves on by this many nonces only,
+so that restarts in a row do not drive it towards the venue's bound of one day ahead."""
 
 SaveHighWater = Callable[[int], None]
 
 
 class NonceSource:
-    """``take`` gives ``max(now, last + 1)``; ``save`` is told of a high-water mark ahead of what is given out, once a minute at most."""
+    """``take`` gives ``max(now, last + 1)``; a source that starts from the mark saved last never repeats one.
+
+    ``save`` is handed a mark above all nonces given out, half a block before it is reached. It may write later and must
+    not wait: an exit does not wait for a disk. Should the write be lost, only a clock that was set back over the
+    restart could bring a nonce again, and the venue refuses that one.
+    """
 
     def __init__(self, clock: Clock, last: int, save: SaveHighWater) -> None:
         self._clock = clock
@@ -24,8 +34,9 @@ class NonceSource:
 
     def take(self) -> int:
         """The next nonce, in milliseconds as the venue wants them."""
-        self._last = next_nonce(self._last, self._clock.now_ms())
-        if self._last >= self._saved:
-            self._saved = self._last + _LEAD_MS
+        now = self._clock.now_ms()
+        self._last = next_nonce(self._last, now)
+        if self._last + _BLOCK // 2 >= self._saved:
+            self._saved = max(self._last + _BLOCK, now + LEAD_MS)
             self._save(self._saved)
         return self._last

@@ -1,4 +1,4 @@
-"""The venue's clock, estimated from the times that it stamps on its answers; orders expire by it and not by ours (domain notes, 16)."""
+"""The venue's clock, estimated from the times that it stamps on its answers: orders expire by it (domain notes, 16)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from perpstrader.runtime import Clock
 
 
 class VenueClock:
-    """Our clock plus the offset seen last; the offset is known only as well as the round trip that measured it."""
+    """Our clock plus the offset that the best measurement showed; it is known only as well as that one's round trip.
+
+    Only the time of an answer may be observed (``exchangeStatus``): a book or a candle is as old as its last change.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -24,8 +27,17 @@ class VenueClock:
         return self._offset_ms
 
     def observe(self, venue_ms: int, sent_ms: int, received_ms: int) -> None:
-        """Take one stamped answer; half the round trip is attributed to each way, an offset within it counts as none."""
-        self.round_trip_ms = max(0, received_ms - sent_ms)
+        """Take one stamped answer; half the round trip is attributed to each way.
+
+        A slower answer that agrees with the estimate changes nothing; one that contradicts it, by more than its own
+        round trip allows, replaces it at once: a clock was set. An offset within the uncertainty counts as none.
+        """
+        round_trip = max(0, received_ms - sent_ms)
+        unsure = round_trip // 2 + 1
         offset = venue_ms - (sent_ms + received_ms) // 2
-        self._offset_ms = 0 if abs(offset) <= self.round_trip_ms // 2 + 1 else offset
+        agrees = self.measured_ms > 0 and abs(offset - self._offset_ms) <= unsure
         self.measured_ms = received_ms
+        if agrees and round_trip >= self.round_trip_ms:
+            return
+        self.round_trip_ms = round_trip
+        self._offset_ms = 0 if abs(offset) <= unsure else offset

@@ -26,6 +26,8 @@ SILENCE_MS: Final = 60_000
 stuck.
 """
 
+__all__ = ["StreamHandler", "StreamStatus", "Streams"]
+
 _PING: Final = ws.encode(ws.Ping())
 _USER_STREAMS: Final = ("userFills", "orderUpdates", "userFundings", "userNonFundingLedgerUpdates")
 
@@ -184,11 +186,13 @@ class Streams:
         was_up = self._current is connection
         self._current = None
         self._desk.bars.drop_pending()
-        if was_up or connection.reason != self._last_reason:
-            self._since_ms, self._last_reason = self._clock.now_ms(), connection.reason
-            self._handler.on_disconnected(connection.reason)
-        if connection.socket is not None:
-            await connection.socket.close()
+        try:
+            if was_up or connection.reason != self._last_reason:
+                self._since_ms, self._last_reason = self._clock.now_ms(), connection.reason
+                self._handler.on_disconnected(connection.reason)
+        finally:
+            if connection.socket is not None:
+                await connection.socket.close()
 
     async def _keep_alive(self, connection: _Connection, beat: Callable[[], None]) -> None:
         assert connection.socket is not None
