@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from perpstrader.settings.fields import Fraction, Host, Milliseconds, OptionalMilliseconds, Port, Section, setting
+from perpstrader.settings.fields import Fraction, Host, Milliseconds, OptionalMilliseconds, Section, setting
 
 Build = Literal["optimized", "baseline"]
 ShadowBuild = Literal["optimized", "baseline", "shadow"]
@@ -107,7 +107,7 @@ class ConsoleSettings(Section):
 
     enabled: bool = setting(True, "Whether the control port is served.")
     host: Host = setting("127.0.0.1", "Address it listens on; beyond loopback it wants TLS.", unit="host")
-    port: Port = setting(8420, "Port it listens on.")
+    port: int = setting(8420, "Port it listens on; 0: a free one.", ge=0, le=65_535)
     tls_cert_file: Path | None = setting(None, "Certificate chain in PEM.", unit="path")
     tls_key_file: Path | None = setting(None, "Its private key in PEM.", unit="path")
     allow_remote_without_tls: bool = setting(
