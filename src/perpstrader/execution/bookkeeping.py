@@ -89,6 +89,7 @@ class Accountant:
         if effect.ended is not None:
             self._risk.on_episode_end(fill.symbol, effect.ended.net_usd, fill.time_ms)
         self._desk.journal.later(_write_fill(effect, fill, realized, order))
+        self._desk.observer.on_fill(effect, order)
 
     def book_funding(self, payments: Iterable[FundingPayment]) -> int:
         """Book what is new; returns how many were."""
@@ -107,6 +108,7 @@ class Accountant:
             self.net_pnl_usd += payment.usd
             self._risk.on_funding(payment.usd, payment.time_ms)
             self._desk.journal.later(_write_funding(payment, _frozen(holding)))
+            self._desk.observer.on_funding(payment)
             new += 1
         return new
 

@@ -24,6 +24,7 @@ from perpstrader.domain import (
     make_unrecorded_exit_cloid,
 )
 from perpstrader.execution.journal import Journal
+from perpstrader.execution.observer import ExecutionObserver, NoObserver
 from perpstrader.execution.orders import OrderTracker
 from perpstrader.execution.positions import PositionBook
 from perpstrader.runtime import Clock
@@ -111,6 +112,7 @@ class Desk(msgspec.Struct, kw_only=True):
     journal: Journal
     pool: TaskPool
     note: NoteSink
+    observer: ExecutionObserver = msgspec.field(default_factory=NoObserver)
     unrecorded: dict[str, int] = msgspec.field(default_factory=dict)
 
     def say(

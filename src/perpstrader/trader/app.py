@@ -13,6 +13,7 @@ import msgspec
 from perpstrader.paper.build import PaperExchange, open_paper
 
 from perpstrader.domain import PerpsTraderError, plain
+from perpstrader.domain.money import CENT
 from perpstrader.runtime import AccountLock, SystemClock, ThreadedExecutor, Transport
 from perpstrader.runtime.http import HttpTransport
 from perpstrader.settings import Settings
@@ -147,8 +148,8 @@ def summary_of(trader: Trader) -> RunSummary:
         refused=counters.refused,
         orders=counters.orders,
         fills=counters.fills,
-        equity_usd=plain(trader.execution.view.equity_usd().quantize(_CENT)),
-        net_pnl_usd=plain(trader.execution.accountant.net_pnl_usd.quantize(_CENT)),
+        equity_usd=plain(trader.execution.view.equity_usd().quantize(CENT)),
+        net_pnl_usd=plain(trader.execution.accountant.net_pnl_usd.quantize(CENT)),
         max_unprotected_ms=trader.execution.protector.max_unprotected_ms,
         clean_exit=True,
         refused_by_reason=dict(counters.refused_by_reason),

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from perpstrader.risk.keeper import RiskKeeper
 
-from perpstrader.domain import INTERVAL_MS, AssetSpec, Position, VenueError
+from perpstrader.domain import INTERVAL_MS, AssetSpec, Order, Position, VenueError
 from perpstrader.execution import (
     NUMBER_BLOCK,
     Desk,
@@ -21,6 +21,7 @@ from perpstrader.execution import (
     OrderTracker,
     PositionBook,
 )
+from perpstrader.execution.view import LiquidationPrices
 from perpstrader.risk import RiskManager
 from perpstrader.risk.liquidation import liquidation_prices
 from perpstrader.runtime import Clock, DetachedExecutor, Executor, InlineExecutor, Supervisor, Transport
@@ -34,8 +35,10 @@ from perpstrader.trader.commands import Commands
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
+from perpstrader.trader.observer import Nobody, Observer
 from perpstrader.trader.recorder import Recorder
-from perpstrader.trader.trader import Trader
+from perpstrader.trader.trader import REAL_TIME, Pace, Trader
+from perpstrader.venue.bars import BarGap
 from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
 from perpstrader.venue.client import HyperliquidClient
 from perpstrader.venue.encoding import WireEncoder
@@ -59,6 +62,8 @@ class Deps(msgspec.Struct, kw_only=True):
     traces: TraceStore
     identity: Identity
     is_virtual: bool = False
+    pace: Pace = REAL_TIME
+    observer: Observer = msgspec.field(default_factory=Nobody)
 
 
 def interval_name(bar_ms: int) -> str:
@@ -71,6 +76,8 @@ def interval_name(bar_ms: int) -> str:
 
 async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands]:
     """A trader that has read the venue's metadata and its own files, but has sent nothing yet."""
+    recorder: Recorder
+    trader: Trader
     counters = RunCounters()
     pool = TaskPool(lambda name, error: recorder.take(_failure(deps.clock, name, error)))
     supervisor = Supervisor(deps.clock, lambda name, error: recorder.take(_failure(deps.clock, name, error)))
@@ -84,6 +91,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         version=version("perpstrader"),
         interval=interval,
         on_gap=lambda text: _gap(counters, recorder, deps.clock, text),
+        observer=deps.observer,
     )
     journal = Journal(deps.store, deps.clock, lambda name, error: recorder.take(_failure(deps.clock, name, error)))
     client = await _client(settings, deps, journal)
@@ -92,7 +100,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     market = MarketData()
     keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
     await keeper.load()
-    risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage)
+    risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage, assets)
     desk = await _desk(settings, deps, client, assets, market, journal, pool, recorder)
     execution = Execution(
         desk, deps.store, books, keeper, gate=lambda symbol: trader.gate(symbol), release=risk.release,
@@ -122,10 +130,12 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         pool,
         supervisor,
         counters,
+        deps.pace,
     )
     trader.streams = Streams(
         deps.transport, deps.clock, client.venue_clock, market, trader, account=client.account_address, symbols=symbols,
-        interval=interval, rng=deps.rng, note=lambda text: recorder.take(_plain_note(deps.clock, text)),
+        interval=interval, rng=deps.rng, note=lambda kind, text: recorder.take(_plain_note(deps.clock, kind, text)),
+        on_gap=lambda gap: _fill_gap(pool, client, cycle, interval, gap), ping_interval_s=deps.pace.ping_s,
     )  # fmt: skip
     await _warm_up(client, cycle, market, symbols, interval, settings.bar_ms, deps.clock, recorder)
     return trader, Commands(trader, deps.rng)
@@ -181,6 +191,11 @@ async def _desk(
     recorder: Recorder,
 ) -> Desk:
     first = await deps.store.transact(lambda tx: tx.intents.reserve_numbers(NUMBER_BLOCK))
+
+    def on_change(order: Order) -> None:
+        journal.later(desk.record(order))
+        deps.observer.on_order(order)
+
     desk = Desk(
         client=client,
         clock=deps.clock,
@@ -191,7 +206,8 @@ async def _desk(
         epoch=deps.store.epoch,
         numbers=Numbers(first, NUMBER_BLOCK),
         positions=PositionBook(),
-        orders=OrderTracker(lambda order: journal.later(desk.record(order))),
+        orders=OrderTracker(on_change),
+        observer=deps.observer,
         journal=journal,
         pool=pool,
         note=recorder.take,
@@ -199,11 +215,8 @@ async def _desk(
     return desk
 
 
-def _liquidation(assets: Mapping[str, AssetSpec]) -> object:
-    def prices(positions: Mapping[str, Position], equity_usd: object) -> object:
-        return liquidation_prices(positions, assets, equity_usd)
-
-    return prices
+def _liquidation(assets: Mapping[str, AssetSpec]) -> LiquidationPrices:
+    return lambda positions, equity_usd: liquidation_prices(positions, equity_usd, assets)
 
 
 def _runners(settings: Settings, deps: Deps) -> list[StrategyRunner]:
@@ -238,7 +251,7 @@ async def _warm_up(
             cycle.warm_up(await client.candles(symbol, interval, now - _WARM_BARS * bar_ms, now))
             market.seed_hours(symbol, await client.candles(symbol, "1h", now - _HOURS * INTERVAL_MS["1h"], now))
         except VenueError as error:
-            recorder.take(_plain_note(clock, f"no history for {symbol}: {error}"))
+            recorder.take(_plain_note(clock, "no-history", f"no history for {symbol}: {error}"))
 
 
 def _failure(clock: Clock, name: str, error: Exception) -> Note:
@@ -246,8 +259,17 @@ def _failure(clock: Clock, name: str, error: Exception) -> Note:
     return Note(time_ms=clock.now_ms(), kind="failure", symbol="", text=text, grave=True)
 
 
-def _plain_note(clock: Clock, text: str) -> Note:
-    return Note(time_ms=clock.now_ms(), kind="venue", symbol="", text=text)
+def _plain_note(clock: Clock, kind: str, text: str) -> Note:
+    return Note(time_ms=clock.now_ms(), kind=kind, symbol="", text=text)
+
+
+def _fill_gap(pool: TaskPool, client: HyperliquidClient, cycle: Cycle, interval: str, gap: BarGap) -> None:
+    """Bars that the stream skipped are read for the history; nobody acts on a bar that is long over."""
+
+    async def fetch() -> None:
+        cycle.warm_up(await client.candles(gap.symbol, interval, gap.start_ms, gap.end_ms))
+
+    pool.spawn(f"gap-{gap.symbol}", fetch())
 
 
 def _gap(counters: RunCounters, recorder: Recorder, clock: Clock, text: str) -> None:

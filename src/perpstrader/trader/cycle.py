@@ -58,11 +58,14 @@ class Cycle:
         self.idle.set()
 
     def warm_up(self, candles: Iterable[Candle]) -> None:
-        """Take history that was read before the first live bar; the strategies see it as history, not as bars to act
-        on.
-        """
+        """Take bars that are long over into the history, in their places; nobody acts on them."""
         for candle in candles:
-            self._remember(candle)
+            history = self._history.setdefault(candle.symbol, deque(maxlen=_HISTORY))
+            if not history or candle.open_ms > history[-1].open_ms:
+                history.append(candle)
+            elif all(known.open_ms != candle.open_ms for known in history):
+                merged = sorted([*history, candle], key=lambda known: known.open_ms)
+                self._history[candle.symbol] = deque(merged, maxlen=_HISTORY)
 
     def take(self, candle: Candle) -> None:
         """A closed bar; its cycle runs as soon as the loop gets to it."""

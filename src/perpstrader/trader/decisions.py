@@ -25,6 +25,7 @@ from perpstrader.domain import (
     Reason,
     Refusal,
     Refused,
+    RiskState,
     Signal,
     TraceKind,
     VenueError,
@@ -68,7 +69,7 @@ class Decider:
         store: StateStore,
         counters: RunCounters,
         *,
-        risk_state: Callable[[], object],
+        risk_state: Callable[[], RiskState],
         symbols: frozenset[str],
         leverage: int,
         ack_deadline_ms: int,
@@ -255,6 +256,6 @@ class Decider:
         )
 
 
-def _digest(signal: Signal, portfolio: Portfolio, market: MarketSnapshot) -> str:
+def _digest(signal: Signal, portfolio: Portfolio, market: MarketSnapshot | None) -> str:
     """SHA-256 over what the decision read, kept with the intent."""
     return hashlib.sha256(_ENCODER.encode((signal, portfolio, market))).hexdigest()

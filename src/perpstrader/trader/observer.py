@@ -1,44 +1,23 @@
-"""Watching a run from outside, in the order in which things happen: decisions, orders, fills, funding. It changes nothing."""
+"""Watching a whole run from outside: what execution tells its observer, and every decision."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from perpstrader.domain import FundingPayment, Order, Trace
-from perpstrader.execution.positions import FillEffect
+from perpstrader.domain import Trace
+from perpstrader.execution.observer import ExecutionObserver, NoObserver
 
 
-class Observer(Protocol):
-    """Told of each thing right when it happens; must not raise. Replay takes its fingerprint and its report from here."""
+class Observer(ExecutionObserver, Protocol):
+    """An observer of execution that is told of decisions too; must not raise."""
 
     def on_decision(self, trace: Trace) -> None:
         """A decision, as it was first recorded."""
         ...
 
-    def on_order(self, order: Order) -> None:
-        """A change of one order of ours."""
-        ...
 
-    def on_fill(self, effect: FillEffect, order: Order | None) -> None:
-        """A fill that was applied, with the order it belongs to."""
-        ...
-
-    def on_funding(self, payment: FundingPayment) -> None:
-        """A funding payment that was booked."""
-        ...
-
-
-class NoObserver:
+class Nobody(NoObserver):
     """Nobody watches."""
 
     def on_decision(self, trace: Trace) -> None:
-        """Nothing."""
-
-    def on_order(self, order: Order) -> None:
-        """Nothing."""
-
-    def on_fill(self, effect: FillEffect, order: Order | None) -> None:
-        """Nothing."""
-
-    def on_funding(self, payment: FundingPayment) -> None:
         """Nothing."""

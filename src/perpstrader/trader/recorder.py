@@ -28,6 +28,7 @@ from perpstrader.domain import (
 from perpstrader.execution import Note
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
+from perpstrader.trader.observer import Observer
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.records import CycleNote, NoteCode
 
@@ -50,6 +51,7 @@ class Recorder:
         version: str,
         interval: str,
         on_gap: Callable[[str], None],
+        observer: Observer,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -59,6 +61,7 @@ class Recorder:
         self._version = version
         self._interval = interval
         self._on_gap = on_gap
+        self._observer = observer
         self._sequence = 0
         self._notes: list[CycleNote] = []
         self._open: OrderedDict[str, Trace] = OrderedDict()
@@ -114,6 +117,7 @@ class Recorder:
         """Store it; the awaitable is the acknowledgement, and nobody has to await it."""
         self.recent_decisions.append(trace)
         self._keep(trace)
+        self._observer.on_decision(trace)
         return self._guarded(trace, self._store.store(trace))
 
     def store_later(self, trace: Trace) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from perpstrader.risk.keeper import RiskKeeper
 
 from perpstrader.domain import (
@@ -34,9 +36,18 @@ from perpstrader.venue.contract import OrderRecord
 from perpstrader.venue.market_data import MarketData
 from perpstrader.venue.streams import Streams
 
-_PROTECTION_WATCH_S: Final = 1.0
-_NOTE_FLUSH_S: Final = 5.0
 _LATE: Final = 4
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the loops look that only make sure, in seconds; what happens is acted on at once, whatever the pace."""
+
+    ping_s: float = 20.0
+    protection_s: float = 1.0
+    records_s: float = 5.0
+
+
+REAL_TIME: Final = Pace()
 
 
 class Trader:
@@ -58,6 +69,7 @@ class Trader:
         pool: TaskPool,
         supervisor: Supervisor,
         counters: RunCounters,
+        pace: Pace,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -72,6 +84,7 @@ class Trader:
         self.counters = counters
         self._pool = pool
         self._supervisor = supervisor
+        self._pace = pace
         self._stopping = False
         self.started_ms = 0
         self.connected = False
@@ -94,11 +107,11 @@ class Trader:
             await self.execution.confirm_leverage(symbol, self.settings.venue.leverage)
         self._supervisor.start("cycles", self.cycle.run, deadline_ms=60_000 * 60)
         self._supervisor.start(
-            "protection", self._watch_protection, deadline_ms=int(_LATE * _PROTECTION_WATCH_S * 1000)
+            "protection", self._watch_protection, deadline_ms=int(_LATE * self._pace.protection_s * 1000)
         )
         interval = self.settings.execution.reconcile_interval_ms
         self._supervisor.start("reconcile", self._reconcile, deadline_ms=_LATE * interval)
-        self._supervisor.start("records", self._flush_records, deadline_ms=int(_LATE * _NOTE_FLUSH_S * 1000))
+        self._supervisor.start("records", self._flush_records, deadline_ms=int(_LATE * self._pace.records_s * 1000))
 
     async def stop(self) -> FlattenReport | None:
         """No more entries; then the stop policy: keep every position under its stop, or flatten. When it returns
@@ -140,6 +153,7 @@ class Trader:
 
     def on_bar(self, candle: Candle) -> None:
         """A closed bar."""
+        self.execution.desk.observer.on_bar(candle.close_ms)
         self.cycle.take(candle)
 
     def on_fills(self, fills: Sequence[Fill]) -> None:
@@ -220,7 +234,7 @@ class Trader:
         while True:
             beat()
             await self.execution.watch_protection()
-            await self.clock.sleep(_PROTECTION_WATCH_S)
+            await self.clock.sleep(self._pace.protection_s)
 
     async def _reconcile(self, beat: Callable[[], None]) -> None:
         interval_s = self.settings.execution.reconcile_interval_ms / 1000
@@ -252,7 +266,7 @@ class Trader:
     async def _flush_records(self, beat: Callable[[], None]) -> None:
         while True:
             beat()
-            await self.clock.sleep(_NOTE_FLUSH_S)
+            await self.clock.sleep(self._pace.records_s)
             await self.recorder.flush()
 
     # --- loss limits ---

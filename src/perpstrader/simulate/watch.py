@@ -1,0 +1,97 @@
+"""What a simulated run leaves behind: a fingerprint of everything that happened, and the figures that its report needs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from perpstrader.domain import Approved, Fill, FundingPayment, Order, Purpose, Refused, Trace
+from perpstrader.domain.money import ZERO
+from perpstrader.execution.positions import FillEffect
+from perpstrader.report import Decisions
+
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="string", order="sorted")
+
+
+class Watch:
+    """An observer that keeps a running SHA-256 over the ordered decisions, orders, fills and funding, and the lists for a report."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.mid_of: Callable[[str], Decimal | None] = lambda symbol: None
+        self.equity_usd: Callable[[], Decimal] = lambda: ZERO
+        self.curve: list[tuple[int, Decimal]] = []
+        self.events = 0
+        self.fills: list[Fill] = []
+        self.funding: list[FundingPayment] = []
+        self.owner_of: dict[int, str] = {}
+        self.purpose_of: dict[int, str] = {}
+        self.slippage_usd = ZERO
+        self.liquidations = 0
+        self._signals: dict[str, int] = {}
+        self._approved: dict[str, int] = {}
+        self._refused: dict[str, dict[str, int]] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over all that happened so far; wall time and file names are not in it."""
+        return self._hash.hexdigest()
+
+    def on_decision(self, trace: Trace) -> None:
+        """Count it by strategy and reason."""
+        self._add("decision", (trace.id, trace.signal, trace.verdict))
+        if trace.signal is None:
+            return
+        name = trace.strategy
+        self._signals[name] = self._signals.get(name, 0) + 1
+        if isinstance(trace.verdict, Approved):
+            self._approved[name] = self._approved.get(name, 0) + 1
+        elif isinstance(trace.verdict, Refused):
+            reasons = self._refused.setdefault(name, {})
+            reasons[trace.verdict.reason] = reasons.get(trace.verdict.reason, 0) + 1
+
+    def on_bar(self, close_ms: int) -> None:
+        """One point of the equity curve a bar time."""
+        if not self.curve or self.curve[-1][0] != close_ms:
+            self.curve.append((close_ms, self.equity_usd()))
+
+    def on_order(self, order: Order) -> None:
+        """Only the fingerprint."""
+        self._add("order", (order.cloid, order.status, order.oid, order.filled, order.average_price, order.intent.purpose))
+
+    def on_fill(self, effect: FillEffect, order: Order | None) -> None:
+        """Keep it, and what it cost against the mid of its moment."""
+        fill = effect.fill
+        self._add("fill", fill)
+        self.fills.append(fill)
+        self.owner_of[fill.tid] = (effect.ended or effect.holding).owner
+        self.purpose_of[fill.tid] = order.intent.purpose.value if order is not None else "foreign"
+        self.liquidations += fill.liquidation
+        mid = self.mid_of(fill.symbol)
+        if mid is not None and fill.crossed and (order is None or order.intent.purpose is not Purpose.TARGET):
+            paid = (fill.price - mid) if fill.buy else (mid - fill.price)
+            self.slippage_usd += max(ZERO, paid) * fill.size
+
+    def on_funding(self, payment: FundingPayment) -> None:
+        """Keep it."""
+        self._add("funding", payment)
+        self.funding.append(payment)
+
+    def decisions(self) -> dict[str, Decisions]:
+        """What each strategy asked for and got."""
+        return {
+            name: Decisions(
+                signals=count, approved=self._approved.get(name, 0), refused=sum(self._refused.get(name, {}).values()),
+                refused_by_reason=dict(self._refused.get(name, {})),
+            )  # fmt: skip
+            for name, count in self._signals.items()
+        }
+
+    def _add(self, kind: str, value: object) -> None:
+        self.events += 1
+        self._hash.update(b"%d %s " % (self.events, kind.encode()))
+        self._hash.update(_ENCODER.encode(value))

@@ -1,0 +1,99 @@
+"""A whole world in virtual time: a feed, the paper exchange, a network without sockets, and a trader that knows nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import msgspec
+
+from perpstrader.paper.engine import EngineConfig, Exchange
+from perpstrader.paper.feeds.contract import Feed
+from perpstrader.paper.server import InProcessTransport, LatencyModel, PaperVenue, VenueConfig
+from perpstrader.runtime import InlineExecutor, VirtualClock
+from perpstrader.settings import Settings
+from perpstrader.state import StateStore
+from perpstrader.traces import TraceStore
+from perpstrader.trader.account import Identity
+from perpstrader.trader.build import Deps, build_trader
+from perpstrader.trader.commands import Commands
+from perpstrader.trader.trader import Pace, Trader
+from perpstrader.simulate.watch import Watch
+from perpstrader.venue.signer import Signer
+
+LEAD_MS: Final = 1_000
+"""The virtual clock starts this long before the feed's first instant."""
+
+_MICRO: Final = 1_000_000
+REPLAY_PACE: Final = Pace(ping_s=86_400.0, protection_s=60.0, records_s=3_600.0)
+
+
+class World(msgspec.Struct, kw_only=True):
+    """The parts of one simulated run."""
+
+    settings: Settings
+    clock: VirtualClock
+    engine: Exchange
+    venue: PaperVenue
+    market: asyncio.Task[None]
+    transport: InProcessTransport
+    trader: Trader
+    commands: Commands
+    watch: Watch
+
+
+@asynccontextmanager
+async def simulated(
+    settings: Settings, clock: VirtualClock, feed: Feed, *, seed: int, latency: LatencyModel | None = None,
+    state_path: Path | None = None, traces_path: Path | None = None, pace: Pace = REPLAY_PACE,
+) -> AsyncIterator[World]:  # fmt: skip
+    """A started trader on a running market; at the end of the block both have stopped.
+
+    Everything follows from the feed, the settings and ``seed``. The feed's time must lie ``LEAD_MS`` ahead of the clock.
+    """
+    rng = Random(seed)
+    identity = simulated_identity(seed)
+    engine = Exchange(feed.assets, EngineConfig())
+    venue = PaperVenue(engine, feed, clock, VenueConfig(idle_close_ms=None))
+    venue.fund(identity.account, int(settings.paper.balance_usd * _MICRO))
+    async with AsyncExitStack() as stack:
+        executor = InlineExecutor()
+        store = await StateStore.open(
+            state_path, executor=executor, account=identity.account, network="paper", new_epoch=lambda: rng.getrandbits(64), durable=False
+        )
+        stack.push_async_callback(store.close)
+        traces = await stack.enter_async_context(TraceStore.open(traces_path, executor=executor, synchronous="OFF"))
+        market = asyncio.create_task(venue.run(), name="market")
+        stack.push_async_callback(_end, market)
+        await clock.sleep((feed.start_ms - clock.now_ms() + 1) / 1000)
+        transport = InProcessTransport(venue, Random(rng.getrandbits(64)), latency)
+        watch = Watch()
+        deps = Deps(
+            clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, is_virtual=True, pace=pace,
+            observer=watch,
+        )  # fmt: skip
+        trader, commands = await build_trader(settings, deps)
+        watch.equity_usd = trader.execution.view.equity_usd
+        watch.mid_of = lambda symbol: (snapshot.mid if (snapshot := trader.market.snapshot(symbol)) is not None else None)
+        stack.push_async_callback(trader.stop)
+        await trader.start()
+        yield World(
+            settings=settings, clock=clock, engine=engine, venue=venue, market=market, transport=transport, trader=trader,
+            commands=commands, watch=watch,
+        )  # fmt: skip
+
+
+def simulated_identity(seed: int) -> Identity:
+    """A key that belongs to the seed, and to nobody."""
+    key = "0x" + hashlib.sha256(f"perpstrader simulated account {seed}".encode()).hexdigest()
+    return Identity(private_key=key, account=Signer(key, mainnet=False).address)
+
+
+async def _end(market: asyncio.Task[None]) -> None:
+    market.cancel()
+    await asyncio.gather(market, return_exceptions=True)
