@@ -11,6 +11,8 @@ from perpstrader.runtime.transport import Answer, CloseHandler, FrameHandler, Tr
 
 _HEADERS: Final = {"Content-Type": "application/json"}
 _MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
+_CLOSE_TIMEOUT_S: Final = 1.0
+"""A peer that is gone does not answer our close; the next connection must not wait for it."""
 
 
 class HttpTransport:
@@ -25,30 +27,29 @@ class HttpTransport:
     async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer:
         """The answer to one POST; see ``Transport.post``."""
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, self._connect_timeout_s))
+        request = self._open_session().post(
+            self._base_url + path, data=body, headers=_HEADERS, timeout=timeout, allow_redirects=False
+        )
         try:
-            async with self._open_session().post(
-                self._base_url + path, data=body, headers=_HEADERS, timeout=timeout
-            ) as response:
+            async with request as response:
                 return Answer(response.status, await response.read())
-        except aiohttp.ClientConnectorError as error:
-            raise TransportError(
-                f"cannot reach {self._base_url}: {error.os_error.strerror or error}", sent=False
-            ) from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise TransportError(f"cannot reach {self._base_url}: {_why(error)}", sent=False) from error
         except TimeoutError as error:
             raise TransportError(f"no answer from {self._base_url}{path} within {timeout_s:g} s", sent=True) from error
-        except aiohttp.ClientError as error:
-            raise TransportError(
-                f"the connection to {self._base_url} broke: {type(error).__name__}", sent=True
-            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"the connection to {self._base_url} broke: {_why(error)}", sent=True) from error
 
     async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> _HttpSocket:
         """An open WebSocket; see ``Transport.open_socket``."""
         url = self._base_url.replace("http", "ws", 1) + "/ws"
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                connection = await self._open_session().ws_connect(url, max_msg_size=_MAX_FRAME_BYTES, autoping=True)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise TransportError(f"cannot open {url}: {type(error).__name__}", sent=False) from error
+                connection = await self._open_session().ws_connect(
+                    url, max_msg_size=_MAX_FRAME_BYTES, timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT_S)
+                )
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"cannot open {url}: {_why(error)}", sent=False) from error
         socket = _HttpSocket(connection, on_frame, on_close, self._sockets.discard)
         self._sockets.add(socket)
         return socket
@@ -115,9 +116,17 @@ class _HttpSocket:
                     self._on_frame(message.data)
                 elif message.type is aiohttp.WSMsgType.ERROR:
                     reason = f"connection error: {type(self._connection.exception()).__name__}"
-        except (aiohttp.ClientError, ConnectionError) as error:
-            reason = f"connection error: {type(error).__name__}"
+        except Exception as error:  # whoever listens must hear of the end, whatever brought it
+            reason = f"connection error: {type(error).__name__}: {error}"
         if not self._closed:
             self._closed = True
             self._writer.cancel()
             self._on_close(reason)
+
+
+def _why(error: BaseException) -> str:
+    """The system's word for it where there is one, such as ``Connection refused``."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not trusted: {error.certificate_error}"
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
