@@ -11,6 +11,7 @@ import coincurve
 import msgspec
 
 from perpstrader.paper.engine import Exchange
+from perpstrader.paper.faults import Faults
 from perpstrader.paper.feeds import SyntheticFeed
 from perpstrader.paper.server import InProcessTransport, LatencyModel, PaperVenue, VenueConfig
 from perpstrader.runtime import VirtualClock, run_virtual
@@ -25,11 +26,13 @@ USER = signing.address_of(KEY)
 class Desk:
     """One client of one venue, under virtual time."""
 
-    def __init__(self, clock: VirtualClock, config: VenueConfig | None, latency: LatencyModel | None) -> None:
+    def __init__(
+        self, clock: VirtualClock, config: VenueConfig | None, latency: LatencyModel | None, faults: Faults | None
+    ) -> None:
         feed = SyntheticFeed(7, START_MS, symbols=("BTC", "ETH"))
         self.clock = clock
         self.venue = PaperVenue(Exchange(feed.assets), feed, clock, config)
-        self.transport = InProcessTransport(self.venue, Random(1), latency)
+        self.transport = InProcessTransport(self.venue, Random(1), latency, faults=faults)
         self.frames: list[dict[str, Any]] = []
         self.closed: list[str] = []
         self.nonce = START_MS
@@ -99,12 +102,13 @@ def at_the_desk(
     *,
     config: VenueConfig | None = None,
     latency: LatencyModel | None = None,
+    faults: Faults | None = None,
     usd: int = 10_000,
 ) -> T:
     """Run ``story`` against a market that moves, with a funded account, in virtual time."""
 
     async def main(clock: VirtualClock) -> T:
-        desk = Desk(clock, config, latency)
+        desk = Desk(clock, config, latency, faults)
         async with asyncio.TaskGroup() as group:
             market = group.create_task(desk.venue.run())
             await clock.sleep(0.1)

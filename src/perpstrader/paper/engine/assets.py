@@ -115,11 +115,14 @@ def fixed_text(value: int, decimals: int) -> str:
     """``value`` x 10^-decimals as the venue writes numbers: no exponent, no trailing zeros, but at least one decimal
     (``30135.0``).
     """
-    sign, digits = ("-", -value) if value < 0 else ("", value)
     if decimals == 0:
-        return f"{sign}{digits}.0"
-    whole, fraction = divmod(digits, 10**decimals)
-    return f"{sign}{whole}.{str(fraction).zfill(decimals).rstrip('0') or '0'}"
+        return f"{value}.0"
+    if value < 0:
+        return "-" + fixed_text(-value, decimals)
+    digits = str(value)
+    if len(digits) <= decimals:
+        digits = digits.zfill(decimals + 1)
+    return f"{digits[:-decimals]}.{digits[-decimals:].rstrip('0') or '0'}"
 
 
 def usd_text(micro_usd: int) -> str:

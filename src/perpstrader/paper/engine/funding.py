@@ -37,10 +37,14 @@ def payment(size: int, oracle: int, rate: int) -> int:
 
 def market_premium(market: Market) -> int | None:
     """The premium now; ``None`` without an oracle price or with a book too thin for impact prices."""
-    bid, ask = market.impact(True), market.impact(False)
-    if bid is None or ask is None or not market.oracle:
+    return shown_premium(market.impact(True), market.impact(False), market.oracle)
+
+
+def shown_premium(impact_bid: int | None, impact_ask: int | None, oracle: int | None) -> int | None:
+    """As ``market_premium``, from what is known already."""
+    if impact_bid is None or impact_ask is None or not oracle:
         return None
-    return premium(bid, ask, market.oracle)
+    return premium(impact_bid, impact_ask, oracle)
 
 
 def current_rate(market: Market, cap: int) -> int:

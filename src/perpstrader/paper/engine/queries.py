@@ -142,6 +142,7 @@ def market(state: EngineState, coin: str) -> MarketState:
     """Prices and funding of a coin."""
     here = state.markets[coin]
     bid, ask = here.best(True), here.best(False)
+    impact_bid, impact_ask = here.impact(True), here.impact(False)
     return MarketState(
         coin=coin,
         time_ms=here.time_ms,
@@ -149,9 +150,9 @@ def market(state: EngineState, coin: str) -> MarketState:
         oracle=here.oracle,
         last=here.last,
         mid_twice=None if bid is None or ask is None else bid + ask,
-        impact_bid=here.impact(True),
-        impact_ask=here.impact(False),
-        premium=rates.market_premium(here),
+        impact_bid=impact_bid,
+        impact_ask=impact_ask,
+        premium=rates.shown_premium(impact_bid, impact_ask, here.oracle),
         funding_rate=rates.current_rate(here, state.config.funding_cap),
         open_interest=sum([max(account.size(coin), 0) for account in here.holders.values()]),
         halted=here.halted,

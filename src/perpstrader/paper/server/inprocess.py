@@ -1,4 +1,6 @@
-"""A client's transport straight into the venue: the same bytes as over sockets, without any; with latency if wanted."""
+"""A client's transport straight into the venue: the same bytes as over sockets, without any; latency and faults if
+wanted.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,16 @@ from typing import Final
 
 import msgspec
 
+from perpstrader.paper.faults.contract import NO_FAULT, FaultKind, Faults, RequestFate
 from perpstrader.paper.server.streams import Session, TooManyConnections
 from perpstrader.paper.server.venue import PaperVenue
 from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, TransportError
 
 _Z99: Final = 2.3263478740408408
 """The 99 % quantile of the normal distribution."""
+_BAD_GATEWAY: Final = Answer(502, b"<html><head><title>502 Bad Gateway</title></head><body></body></html>")
+_TOO_MANY: Final = Answer(429, b"")
+_NOT_EXECUTED: Final = {FaultKind.BAD_GATEWAY: _BAD_GATEWAY, FaultKind.TOO_MANY: _TOO_MANY}
 
 
 class LatencyModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,38 +39,63 @@ class LatencyModel(msgspec.Struct, frozen=True, kw_only=True):
 class InProcessTransport:
     """``runtime.Transport`` of one client named ``client``.
 
-    Without latency ``post`` never suspends and frames arrive by direct call, within the call that caused them. With
-    latency a request that its client gave up on is executed all the same, and the frames of a socket keep their order.
+    Without latency and faults ``post`` never suspends and frames arrive by direct call, within the call that caused
+    them. With latency, a request that its client gave up on is executed all the same, and a socket keeps its order.
     """
 
     def __init__(
-        self, venue: PaperVenue, rng: Random, latency: LatencyModel | None = None, *, client: str = "in-process"
+        self,
+        venue: PaperVenue,
+        rng: Random,
+        latency: LatencyModel | None = None,
+        *,
+        faults: Faults | None = None,
+        client: str = "in-process",
     ) -> None:
         self._venue = venue
         self._rng = rng
         self._latency = latency
+        self._faults = faults
         self._client = client
         self._sockets: list[_InProcessSocket] = []
 
     async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer:
         """See ``Transport.post``."""
-        if self._latency is None:
+        fate = NO_FAULT if self._faults is None else self._faults.of_request(path)
+        if self._latency is None and fate.kind is None:
             return self._venue.post(path, body, self._client)
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Answer] = loop.create_future()
-        there, back = self._latency.one_way_s(self._rng), self._latency.one_way_s(self._rng)
-        self._venue.in_flight += 1
+        if fate.kind is FaultKind.REFUSED:
+            raise TransportError("cannot reach the paper exchange: connection refused", sent=False)
+        return await self._travel(path, body, fate, timeout_s)
 
-        def execute() -> None:
-            answer = self._venue.post(path, body, self._client)
+    async def _travel(self, path: str, body: bytes, fate: RequestFate, timeout_s: float) -> Answer:
+        """Request and response each take their time, and meet their fate on the way."""
+        venue, loop = self._venue, asyncio.get_running_loop()
+        answered: asyncio.Future[Answer] = loop.create_future()
+        there, back = self._one_way_s() + fate.delay_s, self._one_way_s()
+        venue.in_flight += 1
+
+        def arrive() -> None:
+            if fate.kind is FaultKind.REQUEST_LOST:
+                venue.in_flight -= 1
+                return
+            answer = _NOT_EXECUTED.get(fate.kind) if fate.kind is not None else None
+            if answer is None:
+                visible_ms = venue.world.now_ms() - fate.lag_ms if fate.lag_ms else None
+                answer = venue.post(path, body, self._client, visible_ms=visible_ms)
+            if fate.kind is FaultKind.BAD_GATEWAY_AFTER:
+                answer = _BAD_GATEWAY
+            if fate.kind is FaultKind.RESPONSE_LOST:
+                venue.in_flight -= 1
+                return
             loop.call_later(back, deliver, answer)
 
         def deliver(answer: Answer) -> None:
-            self._venue.in_flight -= 1
+            venue.in_flight -= 1
             if not answered.done():
                 answered.set_result(answer)
 
-        loop.call_later(there, execute)
+        loop.call_later(there, arrive)
         try:
             async with asyncio.timeout(timeout_s):
                 return await answered
@@ -74,8 +105,9 @@ class InProcessTransport:
     async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> Socket:
         """See ``Transport.open_socket``."""
         if self._latency is not None:
-            await asyncio.sleep(2 * self._latency.one_way_s(self._rng))
-        socket = _InProcessSocket(self._venue, self._delay, on_frame, on_close, self._sockets.remove)
+            await asyncio.sleep(2 * self._one_way_s())
+        latency = None if self._latency is None else self._one_way_s
+        socket = _InProcessSocket(self._venue, latency, self._faults, on_frame, on_close, self._sockets.remove)
         try:
             socket.open(self._client)
         except TooManyConnections as error:
@@ -88,8 +120,8 @@ class InProcessTransport:
         for socket in tuple(self._sockets):
             await socket.close()
 
-    def _delay(self) -> float | None:
-        return None if self._latency is None else self._latency.one_way_s(self._rng)
+    def _one_way_s(self) -> float:
+        return 0.0 if self._latency is None else self._latency.one_way_s(self._rng)
 
 
 class _InProcessSocket:
@@ -98,35 +130,41 @@ class _InProcessSocket:
     def __init__(
         self,
         venue: PaperVenue,
-        delay: Callable[[], float | None],
+        one_way_s: Callable[[], float] | None,
+        faults: Faults | None,
         on_frame: FrameHandler,
         on_close: CloseHandler,
         forget: Callable[[_InProcessSocket], None],
     ) -> None:
         self._venue = venue
-        self._delay = delay
+        self._one_way_s = one_way_s
+        self._faults = faults
         self._on_frame = on_frame
         self._on_close = on_close
         self._forget = forget
         self._session: Session | None = None
+        self._frozen = False
         self._down_at = 0.0
         self._up_at = 0.0
 
     def open(self, client: str) -> None:
-        """Begin the session; raises ``TooManyConnections``."""
-        self._session = self._venue.streams.open(client, self._down, self._hung_up)
+        """Begin the session; raises ``TooManyConnections``. The greeting and what follows go to the handler."""
+        is_direct = self._one_way_s is None and self._faults is None
+        # A session that was closed sends nothing, so without latency a frame needs no further look.
+        self._session = self._venue.streams.open(client, self._on_frame if is_direct else self._down, self._hung_up)
 
     def send(self, frame: bytes) -> None:
         """See ``Socket.send``."""
         session = self._session
         if session is None or not session.is_open:
             raise TransportError("the WebSocket is closed", sent=False)
-        delay = self._delay()
-        if delay is None:
+        if self._frozen:
+            return
+        if self._one_way_s is None:
             session.receive(frame)
             return
         loop = asyncio.get_running_loop()
-        self._up_at = max(self._up_at, loop.time() + delay)
+        self._up_at = max(self._up_at, loop.time() + self._one_way_s())
         self._venue.in_flight += 1
         loop.call_at(self._up_at, self._arrive, session, frame)
 
@@ -142,12 +180,26 @@ class _InProcessSocket:
         session.receive(frame)
 
     def _down(self, frame: bytes) -> None:
-        delay = self._delay()
-        if delay is None:
+        if self._frozen:
+            return
+        # The greeting comes before the client has the socket: nothing can befall it.
+        fate = None if self._faults is None or self._session is None else self._faults.of_frame()
+        if fate is FaultKind.SOCKET_FROZEN:
+            self._frozen = True
+            return
+        if fate is FaultKind.SOCKET_DROPPED:
+            assert self._session is not None
+            self._session.hang_up("connection reset by peer")
+            return
+        for _ in range(2 if fate is FaultKind.FRAME_TWICE else 1):
+            self._forward(frame)
+
+    def _forward(self, frame: bytes) -> None:
+        if self._one_way_s is None:
             self._on_frame(frame)
             return
         loop = asyncio.get_running_loop()
-        self._down_at = max(self._down_at, loop.time() + delay)
+        self._down_at = max(self._down_at, loop.time() + self._one_way_s())
         self._venue.in_flight += 1
         loop.call_at(self._down_at, self._deliver, frame)
 

@@ -47,6 +47,7 @@ class Session:
         self.subscriptions: dict[ws.Subscription, None] = {}
         self.last_sent_ms = 0
         self._streams = streams
+        self._keeps_time = streams.closes_idle
         self._send = send
         self._hang_up = hang_up
         self.is_open = True
@@ -54,7 +55,8 @@ class Session:
     def send(self, frame: bytes) -> None:
         """Send one frame, as long as the session is open."""
         if self.is_open:
-            self.last_sent_ms = self._streams.now_ms()
+            if self._keeps_time:
+                self.last_sent_ms = self._streams.now_ms()
             self._send(frame)
 
     def receive(self, raw: bytes | str) -> None:
@@ -87,6 +89,7 @@ class Streams:
         self._topics = topics
         self._publisher = publisher
         self._serve = serve
+        self.closes_idle = world.config.idle_close_ms is not None
         self._sessions: list[Session] = []
         self._opened: dict[str, deque[int]] = {}
         self._messages: dict[str, deque[int]] = {}
