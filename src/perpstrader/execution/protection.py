@@ -286,7 +286,8 @@ class Protector:
         return (snapshot.mark - target) * holding.side.sign >= 0
 
     def _note_confirmed(self, holding: Holding, stop: ProtectiveStop) -> None:
-        first = self._confirmed.get(holding.symbol) != stop
+        known = self._confirmed.get(holding.symbol)
+        first = known is None or (known.oid, known.size) != (stop.oid, stop.size)
         self._confirmed[holding.symbol] = stop
         if holding.unprotected_since_ms is not None:
             outage = self._outage(holding.symbol)

@@ -85,7 +85,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     recorder = Recorder(
         deps.traces,
         deps.clock,
-        pool,
+        TaskPool(lambda name, error: recorder.take(_failure(deps.clock, name, error))),
         prefix=f"{deps.store.epoch & 0xFFFF:04x}",
         settings_digest=settings.digest,
         version=version("perpstrader"),

@@ -242,7 +242,7 @@ class Commands:
             )
         )
         trace = self._trader.recorder.make(TraceKind.COMMAND, "", actor, steps=(f"{command}: {reason}", text))
-        self._trader.recorder.store_later(trace)
+        self._trader.recorder.store(trace)
         if key:
             self._done[key] = result
             while len(self._done) > _REMEMBERED:

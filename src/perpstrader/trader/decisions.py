@@ -39,6 +39,9 @@ from perpstrader.trader.recorder import Recorder
 from perpstrader.venue.market_data import MarketData
 
 OPERATOR: Final = "operator"
+_READS: Final = 3
+"""An account read before a fill that happened meanwhile is read again, so often."""
+
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="string", order="sorted")
 
 
@@ -121,7 +124,7 @@ class Decider:
         )
         if isinstance(verdict, Refused):
             self._counters.refuse(verdict.reason)
-            self._recorder.store_later(trace)
+            self._recorder.store(trace)
             return Decision(trace_id=trace.id, verdict=verdict)
         self._counters.approved += 1
         acknowledged = self._recorder.store(trace)
@@ -140,26 +143,31 @@ class Decider:
             return Refusal(reason=Reason.UNKNOWN_SYMBOL, value=symbol, limit=", ".join(sorted(self._symbols)),
                            hint="add it to trader.symbols")  # fmt: skip
         await self._execution.confirm_leverage(symbol, self._leverage)
-        client = self._execution.desk.client
-        try:
-            state, book = await asyncio.gather(self._execution.account.refresh(), client.book(symbol))
-        except VenueError as error:
-            return Refusal(
-                reason=Reason.VENUE_UNREACHABLE,
-                value=str(error),
-                hint="entries wait until account and book can be read",
-            )
+        for _ in range(_READS):
+            try:
+                state, book = await asyncio.gather(
+                    self._execution.account.refresh(), self._execution.desk.client.book(symbol)
+                )
+            except VenueError as error:
+                hint = "entries wait until account and book can be read"
+                return Refusal(reason=Reason.VENUE_UNREACHABLE, value=str(error), hint=hint)
+            if self._execution.account.agrees(state):
+                break
+            if state.time_ms > self._execution.fills.newest_ms:
+                return self._not_reconciled()
+        else:
+            return self._not_reconciled()
         self._market.take_book(book)
-        if not self._execution.account.agrees(state):
-            self._execution.desk.pool.spawn("reconcile", self._execution.reconciler.run())
-            return Refusal(
-                reason=Reason.NOT_RECONCILED,
-                hint="the venue's positions are not what the fills add up to; comparing again",
-            )
         market = self._market.snapshot(symbol)
         if market is None:
             return Refusal(reason=Reason.NO_PRICE, value=symbol)
         return self._execution.view.build(), market
+
+    def _not_reconciled(self) -> Refusal:
+        """The venue's positions are not what the fills add up to, and no fill has just happened that would explain it."""
+        self._execution.desk.pool.spawn("reconcile", self._execution.reconciler.run())
+        hint = "the venue's positions are not what the fills add up to; comparing again"
+        return Refusal(reason=Reason.NOT_RECONCILED, hint=hint)
 
     def _judge(self, signal: Signal, portfolio: Portfolio, market: MarketSnapshot) -> Verdict:
         asset = self._execution.desk.assets.get(signal.symbol)
@@ -202,7 +210,7 @@ class Decider:
             episode=episode,
             led_to_order=refusal is None,
         )
-        self._recorder.store_later(trace)
+        self._recorder.store(trace)
         if refusal is not None:
             self._counters.refuse(refusal.reason)
             return Decision(trace_id=trace.id, verdict=verdict)

@@ -114,15 +114,11 @@ class Recorder:
         )
 
     def store(self, trace: Trace) -> Awaitable[None]:
-        """Store it; the awaitable is the acknowledgement, and nobody has to await it."""
+        """Store it beside the trading; the awaitable is its acknowledgement, and nobody has to await it."""
         self.recent_decisions.append(trace)
         self._keep(trace)
         self._observer.on_decision(trace)
-        return self._guarded(trace, self._store.store(trace))
-
-    def store_later(self, trace: Trace) -> None:
-        """Store it beside the trading."""
-        self._pool.spawn(f"trace-{trace.id}", self._finish(self.store(trace)))
+        return self._written(trace, self._store.store(trace))
 
     def amend(
         self,
@@ -159,7 +155,7 @@ class Recorder:
         self._open[trace_id] = changed
         if episode:
             self._of_episode[episode] = trace_id
-        self._pool.spawn(f"trace-{trace_id}", self._finish(self._guarded(changed, self._store.update(changed))))
+        self._written(changed, self._store.update(changed))
 
     def take(self, note: Note) -> None:
         """A note from execution: kept for the console, and added to the trace of its episode."""
@@ -178,6 +174,10 @@ class Recorder:
         if len(self._notes) >= _NOTES_PER_COMMIT:
             self._pool.spawn("cycle-notes", self.flush())
 
+    async def drain(self) -> None:
+        """Wait until every trace that was handed in is stored or reported."""
+        await self._pool.drain()
+
     async def flush(self) -> None:
         """Have the noted silences on disk."""
         notes, self._notes = self._notes, []
@@ -187,18 +187,17 @@ class Recorder:
             except Exception as error:
                 self._on_gap(f"{len(notes)} cycle notes were not stored: {error}")
 
+    def _written(self, trace: Trace, stored: Awaitable[None]) -> Awaitable[None]:
+        """Begin to store at once; after the pool has stopped, when it is awaited."""
+        writing = self._guarded(trace, stored)
+        return self._pool.spawn(f"trace-{trace.id}", writing) or self._guarded(trace, stored)
+
     async def _guarded(self, trace: Trace, stored: Awaitable[None]) -> None:
+        """What cannot be stored is counted and reported here; the order path goes on (S62)."""
         try:
             await stored
         except Exception as error:
             self._on_gap(f"trace {trace.id} was not stored: {type(error).__name__}: {error}")
-            raise
-
-    async def _finish(self, stored: Awaitable[None]) -> None:
-        try:
-            await stored
-        except Exception:  # counted and reported where it happened; the order path goes on (S62)
-            return
 
     def _keep(self, trace: Trace) -> None:
         self._open[trace.id] = trace

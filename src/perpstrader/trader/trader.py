@@ -144,6 +144,7 @@ class Trader:
     async def _last_writes(self, trace: Trace) -> None:
         try:
             await self.recorder.store(trace)
+            await self.recorder.drain()
             await self.recorder.flush()
             await self.execution.desk.journal.flush()
         except PerpsTraderError as error:
@@ -226,7 +227,7 @@ class Trader:
         """No entries from now on; on disk before it returns (S40)."""
         await self.keeper.halt(kind, reason, actor)
         trace = self.recorder.make(TraceKind.HALT, "", actor, steps=(f"{kind.value}: {reason}",))
-        self.recorder.store_later(trace)
+        self.recorder.store(trace)
 
     # --- loops ---
 
