@@ -2,6 +2,7 @@
 
 from perpstrader.state._codec import utc_day
 from perpstrader.state.audit import AuditEntry, AuditRepository
+from perpstrader.state.database import owner_of
 from perpstrader.state.episodes import Episode, EpisodesRepository
 from perpstrader.state.halts import HaltRecord, HaltsRepository
 from perpstrader.state.intents import IntentsRepository
@@ -14,5 +15,5 @@ from perpstrader.state.store import StateStore, Transaction
 __all__ = [
     "AuditEntry", "AuditRepository", "BookedFill", "Episode", "EpisodesRepository", "HaltRecord", "HaltsRepository",
     "IntentsRepository", "LedgerRepository", "LedgerTotals", "MetaRepository", "RiskRepository", "SignalsRepository",
-    "StateStore", "Transaction", "utc_day",
+    "StateStore", "Transaction", "owner_of", "utc_day",
 ]  # fmt: skip

@@ -52,6 +52,21 @@ def open_database(
         ) from error
 
 
+def owner_of(path: Path) -> tuple[str, str]:
+    """The account and the network that the file at ``path`` is bound to; raises ``StateError`` when it cannot tell."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.set_busy_timeout(_BUSY_MS)
+            connection.execute("PRAGMA query_only = ON")
+            meta = MetaRepository(connection)
+            return meta.account(), meta.network()
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise explain(error, path) from error
+
+
 def migrate(connection: apsw.Connection, steps: Sequence[str] = MIGRATIONS) -> int:
     """The file is at the newest schema; the number of steps that ran, 0 when it was already there.
 

@@ -120,7 +120,7 @@ def test_S74_all_problems_are_told_at_once_one_sentence_each(tmp_path: Path) -> 
     assert f"risk.max_leverag = 3 ({file}:2) is not a setting; did you mean risk.max_leverage?" in told
     assert f"venu ({file}:5) is not a section of the settings; did you mean [venue]?" in told
     assert "did you mean PERPSTRADER_RISK__MAX_LEVERAGE?" in text
-    assert "console.port = 99999 (command line) must be >= 1 and <= 65535" in told
+    assert "console.port = 99999 (command line) must be >= 0 and <= 65535" in told
     assert "trader.symbols must name at least one symbol" in told
 
 

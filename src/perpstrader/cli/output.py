@@ -1,0 +1,98 @@
+"""How verbs print: tables and colour on a terminal, plain lines when piped, one JSON line with ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from perpstrader.trader.status import DecisionRow, OrderRow, PositionRow
+
+VERDICT_STYLES = {"approved": "green", "refused": "yellow", "halt": "red", "incident": "red"}
+
+
+def terminal() -> Console:
+    """Standard output."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One line; money as text, so that no digit is lost."""
+    print(msgspec.json.encode(value).decode(), flush=True)
+
+
+def clock_text(time_ms: int) -> str:
+    """Time of day in UTC, to the millisecond."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def moment_text(time_ms: int) -> str:
+    """Date and time in UTC, to the second."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without a frame; text is shown as it is, a verdict in its colour."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell, style=VERDICT_STYLES.get(cell, "")) for cell in row))
+    return made
+
+
+def show_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], none: str) -> None:
+    """A table on a terminal; when piped the same as tab-separated lines under their names."""
+    if not rows:
+        console.print(none)
+    elif console.is_terminal:
+        console.print(table(title, columns, rows))
+    else:
+        for row in [columns, *rows]:
+            print("\t".join(row))
+
+
+POSITION_COLUMNS = (
+    "symbol", "side", "size", "entry", "mark", "unrealized", "stop", "stop %", "liquidation %", "protection", "owner",
+)  # fmt: skip
+
+
+def position_cells(row: PositionRow) -> tuple[str, ...]:
+    """One position in the order of ``POSITION_COLUMNS``."""
+    return (
+        row.symbol, row.side, row.size, row.entry_price, row.mark_price, row.unrealized_usd, row.stop_price or "none",
+        row.stop_distance_pct or "-", row.liquidation_distance_pct or "-", row.protection, row.owner,
+    )  # fmt: skip
+
+
+ORDER_COLUMNS = ("symbol", "purpose", "side", "size", "filled", "limit", "trigger", "status", "oid", "cloid")
+
+
+def order_cells(row: OrderRow) -> tuple[str, ...]:
+    """One order in the order of ``ORDER_COLUMNS``."""
+    oid = "-" if row.oid is None else str(row.oid)
+    return (
+        row.symbol, row.purpose, row.side, row.size, row.filled, row.limit_price, row.trigger_price or "-", row.status,
+        oid, row.cloid,
+    )  # fmt: skip
+
+
+DECISION_COLUMNS = ("time (UTC)", "symbol", "strategy", "wanted", "verdict", "why")
+
+
+def decision_cells(row: DecisionRow) -> tuple[str, ...]:
+    """One decision in the order of ``DECISION_COLUMNS``."""
+    return clock_text(row.time_ms), row.symbol or "-", row.strategy, row.wanted or "-", row.verdict, row.why
+
+
+def decision_line(row: DecisionRow) -> str:
+    """One decision as a plain line."""
+    wanted = f" {row.wanted}" if row.wanted else ""
+    subject = " ".join(word for word in (row.symbol, row.strategy) if word)
+    return f"{row.verdict:<9} {subject}{wanted}: {row.why or 'carried out'}"

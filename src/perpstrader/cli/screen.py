@@ -1,0 +1,80 @@
+"""The live table of ``run`` and the page of ``status``: one status, made readable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from perpstrader.cli.output import (
+    DECISION_COLUMNS,
+    ORDER_COLUMNS,
+    POSITION_COLUMNS,
+    decision_cells,
+    moment_text,
+    order_cells,
+    position_cells,
+    table,
+)
+from perpstrader.trader.status import Status
+
+_DECISIONS = 8
+_INCIDENTS = 3
+
+
+def render(status: Status, urls: Mapping[str, str]) -> RenderableType:
+    """The whole status, gravest first."""
+    parts: list[RenderableType] = [_head(status, urls), _money(status), *_alarms(status)]
+    if status.positions:
+        parts.append(table("Positions", POSITION_COLUMNS, [position_cells(row) for row in status.positions]))
+    else:
+        parts.append(Text("No position is open.", style="dim"))
+    entries = [row for row in status.orders if row.purpose == "entry"]
+    if entries:
+        parts.append(table("Entries in flight", ORDER_COLUMNS, [order_cells(row) for row in entries]))
+    last = [decision_cells(row) for row in status.decisions[-_DECISIONS:]]
+    parts.append(table("Last decisions", DECISION_COLUMNS, last) if last else Text("No decision yet.", style="dim"))
+    return Group(*parts)
+
+
+def _head(status: Status, urls: Mapping[str, str]) -> Text:
+    network = Text(f" {status.network} ", style="bold white on red" if status.network == "mainnet" else "bold reverse")
+    links = "".join(f" · {name} {url}" for name, url in urls.items())
+    up_s = (status.time_ms - status.started_ms) // 1000
+    return Text.assemble(
+        network, f" {status.account} · {moment_text(status.time_ms)} UTC · up {up_s // 60}:{up_s % 60:02d}{links}"
+    )
+
+
+def _money(status: Status) -> Text:
+    net = float(status.net_pnl_usd)
+    tone = "green" if net > 0 else "red" if net < 0 else ""
+    reasons = sorted(status.refused_by_reason.items(), key=lambda item: -item[1])[:3]
+    refused = f" ({', '.join(f'{reason} {count}' for reason, count in reasons)})" if reasons else ""
+    return Text.assemble(
+        ("equity ", "dim"), (f"{status.equity_usd} USD", "bold"), ("  net ", "dim"), (status.net_pnl_usd, tone),
+        ("  today ", "dim"), status.day_realized_usd, ("  fees ", "dim"), status.fees_usd, ("  funding ", "dim"),
+        status.funding_usd, ("  drawdown ", "dim"), f"{status.drawdown_pct} %", ("  free ", "dim"), status.available_usd,
+        ("\nbars ", "dim"), str(status.bars), ("  signals ", "dim"), str(status.signals), ("  approved ", "dim"),
+        str(status.approved), ("  refused ", "dim"), f"{status.refused}{refused}", ("  orders ", "dim"),
+        str(status.orders_sent), ("  fills ", "dim"), str(status.fills), ("  longest without a stop ", "dim"),
+        f"{status.max_unprotected_ms} ms",
+    )  # fmt: skip
+
+
+def _alarms(status: Status) -> list[Text]:
+    lines = [
+        Text(f"HALTED since {moment_text(h.since_ms)} UTC ({h.kind}) by {h.actor}: {h.reason}", style="bold red")
+        for h in status.halts
+    ]
+    if not status.halts and status.why_not:
+        lines.append(Text(f"no entries: {status.why_not}", style="red"))
+    if not status.connected:
+        lines.append(Text("the venue's stream is down; exits and protection go on by request", style="red"))
+    if not status.reconciled:
+        lines.append(Text("the books are being compared with the venue; entries wait", style="yellow"))
+    if status.heartbeats_late:
+        lines.append(Text(f"late: {', '.join(status.heartbeats_late)}", style="red"))
+    lines += [Text(f"! {incident}", style="yellow") for incident in status.incidents[-_INCIDENTS:]]
+    return lines

@@ -1,0 +1,148 @@
+"""``perpstrader traces``: the decision record, read beside a running trader or without one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import typer
+
+from perpstrader.cli.exits import CliError, ExitCode
+from perpstrader.cli.options import Config, DataDir, Json, place
+from perpstrader.cli.output import moment_text, print_json, show_table, terminal
+from perpstrader.domain import TraceKind
+from perpstrader.traces import TraceStore, TraceSummary, explain, explain_at
+
+T = TypeVar("T")
+app = typer.Typer(no_args_is_help=True, help="The decision record: every trade and every refusal.")
+
+_FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{4,64}")
+_Replay = Annotated[
+    str | None, typer.Option("--replay", metavar="latest|FINGERPRINT", help="The record of a replay, not the live one.")
+]
+_COLUMNS: Final = ("time (UTC)", "id", "symbol", "strategy", "wanted", "verdict", "reason")
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
+    symbol: Annotated[str | None, typer.Option(help="Of this symbol only.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Of this strategy only.")] = None,
+    verdict: Annotated[str | None, typer.Option(metavar="approved|refused", help="With this verdict only.")] = None,
+    kind: Annotated[TraceKind | None, typer.Option(help="Of this kind only.")] = None,
+    replay: _Replay = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """The newest decisions with verdict and reason."""
+
+    async def read(store: TraceStore) -> tuple[TraceSummary, ...]:
+        page = await store.find(symbol=symbol, strategy=strategy, verdict=verdict, kind=kind, limit=limit)
+        return page.rows
+
+    rows = _with_store(_file(data_dir, config, replay), read)
+    if as_json:
+        print_json({"traces": rows})
+        return
+    cells = [
+        (
+            moment_text(row.accepted_ms), row.id, row.symbol or "-", row.strategy or "-",
+            f"{row.action} {row.side}".strip() or row.kind.value, row.verdict or "-",
+            row.reason or row.error or ("an order followed" if row.executed else "-"),
+        )
+        for row in rows
+    ]  # fmt: skip
+    show_table(terminal(), "Decisions, newest first", _COLUMNS, cells, "Nothing is recorded that matches.")
+
+
+@app.command()
+def show(
+    trace_id: Annotated[str, typer.Argument(metavar="ID", help="As `traces list` prints it.")],
+    replay: _Replay = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """One decision with everything that it saw, said and led to, as JSON."""
+    trace = _with_store(_file(data_dir, config, replay), lambda store: store.get(trace_id))
+    if trace is None:
+        raise CliError(f"there is no trace {trace_id}; `perpstrader traces list` shows the newest")
+    if as_json:
+        print_json(trace)
+    else:
+        import msgspec
+
+        print(msgspec.json.format(msgspec.json.encode(trace), indent=2).decode())
+
+
+@app.command("explain")
+def explain_(
+    trace_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="A decision, or --at and --symbol.")] = None,
+    at: Annotated[str | None, typer.Option(metavar="2025-05-12T14:05", help="An instant in UTC.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="The symbol meant by --at.")] = None,
+    replay: _Replay = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """In plain words why there was a trade, or why there was none."""
+    path = _file(data_dir, config, replay)
+    if trace_id is not None:
+        trace = _with_store(path, lambda store: store.get(trace_id))
+        if trace is None:
+            raise CliError(f"there is no trace {trace_id}; `perpstrader traces list` shows the newest")
+        lines = explain(trace)
+    elif at is not None and symbol is not None:
+        time_ms = _instant(at)
+        lines = explain_at(_with_store(path, lambda store: store.near(time_ms, symbol)))
+    else:
+        raise CliError("name a trace's id, or --at TIME and --symbol SYMBOL", ExitCode.USAGE)
+    if as_json:
+        print_json({"explanation": lines})
+    else:
+        print("\n".join(lines))
+
+
+def _instant(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CliError(f"--at {text!r} is no instant; write 2025-05-12T14:05 (UTC)", ExitCode.USAGE) from None
+    return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _file(data_dir: Path | None, config: Path | None, replay: str | None) -> Path:
+    folder = place(data_dir, config)
+    path = (folder if replay is None else _replay_folder(folder / "replays", replay)) / "traces.db"
+    if not path.exists():
+        raise CliError(f"nothing is recorded at {path}; name the --data-dir that the trader ran with")
+    return path
+
+
+def _replay_folder(replays: Path, name: str) -> Path:
+    """The folder of a replay by the beginning of its fingerprint, or of the newest."""
+    found = [f for f in replays.iterdir() if (f / "traces.db").exists()] if replays.is_dir() else []
+    folders = [folder for folder in found if not folder.is_symlink()]
+    if not folders:
+        raise CliError(f"no replay is kept in {replays}; `perpstrader replay PATH` makes one")
+    if name == "latest":
+        link = replays / "latest"
+        return link if link in found else max(folders, key=lambda folder: folder.stat().st_mtime)
+    matching = [f for f in folders if _FINGERPRINT.fullmatch(name) and f.name.startswith(name.lower())]
+    if len(matching) != 1:
+        known = ", ".join(sorted(f.name[:12] for f in folders)[:5])
+        raise CliError(f"--replay {name} names {len(matching)} replays; give latest, or enough of one of {known}")
+    return matching[0]
+
+
+def _with_store(path: Path, read: Callable[[TraceStore], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with TraceStore.open(path, read_only=True) as store:
+            return await read(store)
+
+    return asyncio.run(main())
