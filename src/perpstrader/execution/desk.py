@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -10,7 +11,6 @@ import msgspec
 
 from perpstrader.domain import (
     AssetSpec,
-    Fill,
     MarketSnapshot,
     Order,
     OrderIntent,
@@ -23,15 +23,28 @@ from perpstrader.domain import (
     make_cloid,
     make_unrecorded_exit_cloid,
 )
+from perpstrader.domain.money import MIN_NOTIONAL_USD
 from perpstrader.execution.journal import Journal
 from perpstrader.execution.observer import ExecutionObserver, NoObserver
 from perpstrader.execution.orders import OrderTracker
 from perpstrader.execution.positions import PositionBook
+from perpstrader.execution.reach import Reach
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings.trading import ExecutionSettings
 from perpstrader.state import Transaction
-from perpstrader.venue.contract import HyperliquidClient, OrderRequest
+from perpstrader.venue.contract import (
+    Grouping,
+    HyperliquidClient,
+    NotSent,
+    OrderAck,
+    OrderRecord,
+    OrderRequest,
+    Rejected,
+    Unknown,
+)
+from perpstrader.venue.settlement import look_up
+from perpstrader.venue.wire.errors import ErrorClass, ErrorCode, error_class
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,27 +86,28 @@ class VenueClock(Protocol):
 
 
 class Numbers:
-    """Intent numbers from a block that the store has reserved, so that naming an order never waits for the disk."""
+    """Intent numbers from blocks that the store has reserved, so that naming an order never waits for the disk."""
 
     def __init__(self, first: int, count: int) -> None:
-        self._next = first
-        self._end = first + count
+        self._blocks: deque[range] = deque([range(first, first + count)])
 
     @property
     def left(self) -> int:
         """Numbers that are still free."""
-        return self._end - self._next
+        return sum(len(block) for block in self._blocks)
 
     def extend(self, first: int, count: int) -> None:
-        """Go on with another reserved block."""
-        self._next, self._end = first, first + count
+        """Another reserved block, used once those before it are used up."""
+        self._blocks.append(range(first, first + count))
 
     def take(self) -> int | None:
-        """The next number, or ``None`` when the block is used up."""
-        if self._next >= self._end:
-            return None
-        self._next += 1
-        return self._next - 1
+        """The next number, or ``None`` when no block is left."""
+        while self._blocks:
+            block = self._blocks.popleft()
+            if block:
+                self._blocks.appendleft(block[1:])
+                return block[0]
+        return None
 
 
 class Desk(msgspec.Struct, kw_only=True):
@@ -113,7 +127,9 @@ class Desk(msgspec.Struct, kw_only=True):
     pool: TaskPool
     note: NoteSink
     observer: ExecutionObserver = msgspec.field(default_factory=NoObserver)
-    unrecorded: dict[str, int] = msgspec.field(default_factory=dict)
+    reach: Reach = msgspec.field(default_factory=Reach)
+    paused_until_ms: int = 0
+    unrecorded: int = 0
 
     def say(
         self, kind: str, symbol: str, text: str, *, episode: str = "", strategy: str = "", grave: bool = False
@@ -165,22 +181,25 @@ class Desk(msgspec.Struct, kw_only=True):
         )
 
     def attempt(self, intent: OrderIntent, attempt: int, *, expires_ms: int | None) -> Order:
-        """A new attempt under its own cloid, not yet in any book."""
+        """A new attempt under its own cloid, not yet in any book.
+
+        An unrecorded one is named after its episode, its time and a count, because a restart begins counting anew.
+        ``sent_ms`` is venue time: what the venue's records are read from.
+        """
         if intent.number:
             cloid = make_cloid(self.epoch, intent.number, attempt)
         else:
-            count = self.unrecorded.get(intent.episode, 0)
-            self.unrecorded[intent.episode] = count + 1
-            cloid = make_unrecorded_exit_cloid(self.epoch, f"{intent.episode}/{count // 256}", count % 256)
-        now = self.clock.now_ms()
+            self.unrecorded += 1
+            name = f"{intent.episode}@{intent.created_ms}/{self.unrecorded}"
+            cloid = make_unrecorded_exit_cloid(self.epoch, name, self.unrecorded % 256)
         return Order(
             intent=intent,
             attempt=attempt,
             cloid=cloid,
             status=OrderStatus.PENDING,
-            sent_ms=now,
+            sent_ms=self.venue_clock.now_ms(),
             expires_ms=expires_ms,
-            updated_ms=now,
+            updated_ms=self.clock.now_ms(),
         )
 
     def request(self, order: Order) -> OrderRequest:
@@ -198,12 +217,60 @@ class Desk(msgspec.Struct, kw_only=True):
             raise PerpsTraderError(
                 f"{intent.symbol}: trigger {intent.trigger.price} is off tick; the order is not sent"
             )
+        if intent.purpose is Purpose.ENTRY and intent.size * intent.limit_price < MIN_NOTIONAL_USD:
+            raise PerpsTraderError(
+                f"{intent.symbol}: {intent.size} at {intent.limit_price} is below the venue's minimum of "
+                f"{MIN_NOTIONAL_USD} USD; the order is not sent"
+            )
         if intent.purpose is not Purpose.ENTRY and not intent.reduce_only:
             raise PerpsTraderError(f"{intent.symbol}: a {intent.purpose} must be reduce-only; the order is not sent")
         return OrderRequest(
             symbol=intent.symbol, buy=intent.buy, size=intent.size, limit_price=intent.limit_price, tif=intent.tif,
             reduce_only=intent.reduce_only, cloid=order.cloid, trigger=intent.trigger,
         )  # fmt: skip
+
+    async def send(self, orders: Sequence[Order], grouping: Grouping = Grouping.NONE) -> list[OrderAck]:
+        """Put the attempts into the book and on the wire in one action; one answer an attempt, and nothing is raised.
+
+        What breaks a rule of ours or the venue's is ``NotSent``, and no byte of the action went out. A venue that takes
+        no such orders now pauses entries (``paused_until_ms``, our clock).
+        """
+        for order in orders:
+            self.orders.add(order)
+        try:
+            requests = [self.request(order) for order in orders]
+            sent = self.clock.now_ms()
+            acks = list(
+                await self.client.place(requests, grouping=grouping, expires_ms=orders[0].expires_ms)
+            )
+        except PerpsTraderError as error:
+            self.say("not-sent", orders[0].intent.symbol, str(error), episode=orders[0].intent.episode, grave=True)
+            return [NotSent(str(error)) for _ in orders]
+        if all(isinstance(ack, NotSent | Unknown) for ack in acks):
+            self.reach.missed(sent)
+        else:
+            self.reach.answered(self.clock.now_ms())
+        for ack in acks:
+            if isinstance(ack, Rejected) and class_of(ack) is ErrorClass.HALTED:
+                self.pause(orders[0].intent.symbol, ack.text)
+        return acks
+
+    async def look_up(self, cloid: str) -> OrderRecord | None:
+        """The venue's record of an order, ``None`` where it could not be asked; either says whether it is in reach."""
+        sent = self.clock.now_ms()
+        record = await look_up(self.client, cloid)
+        if record is None:
+            self.reach.missed(sent)
+        else:
+            self.reach.answered(self.clock.now_ms())
+        return record
+
+    def pause(self, symbol: str, text: str) -> None:
+        """No entries for a while: the venue is halted, or takes post-only orders alone, and books are thin after it."""
+        now = self.clock.now_ms()
+        if now >= self.paused_until_ms:
+            self.say("venue-halted", symbol, f"{text}; entries pause, exits and protection go on", grave=True)
+        self.paused_until_ms = max(self.paused_until_ms, now + self.settings.outage_pause_ms)
 
     def record(self, *orders: Order) -> Callable[[Transaction], object]:
         """A write that stores the intents and orders; doing it twice changes nothing more."""
@@ -222,9 +289,6 @@ class Desk(msgspec.Struct, kw_only=True):
         return self.venue_clock.now_ms() + ttl_ms
 
 
-class FillIntake(Protocol):
-    """Takes fills from wherever they were seen; each is applied once."""
-
-    def take_fills(self, fills: list[Fill]) -> int:
-        """How many were new."""
-        ...
+def class_of(ack: Rejected) -> ErrorClass:
+    """What a refusal means for who asked (S17)."""
+    return error_class(ErrorCode(ack.code)) if ack.code in set(ErrorCode) else ErrorClass.UNKNOWN

@@ -190,6 +190,10 @@ class Execution:
             if not self.protector.is_settled(symbol):
                 self._look_again(symbol)
 
+    async def journal_settled(self) -> None:
+        """Everything that happened so far is on disk."""
+        await self.desk.journal.flush()
+
     # --- inside ---
 
     def _on_effect(self, effect: FillEffect, order: Order | None) -> None:

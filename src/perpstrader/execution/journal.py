@@ -14,7 +14,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from perpstrader.domain import StateError
 from perpstrader.runtime import Clock
 from perpstrader.runtime.tasks import FailureSink
 from perpstrader.state import StateStore, Transaction
@@ -51,15 +50,16 @@ class Journal:
         return await self._store.transact(write, timeout_s=timeout_s)
 
     async def within(self, write: Write, deadline_ms: int) -> bool:
-        """Try to have ``write`` on disk within the deadline; False leaves it in the queue."""
-        if self._queue:
-            self.later(write)
-            return False
+        """Queue ``write`` and wait for the disk until the deadline, no longer; False leaves it in the queue.
+
+        Whatever goes wrong here is reported and never raised: an exit waits for no bookkeeping.
+        """
+        self.later(write)
         try:
-            await self._store.transact(write, timeout_s=deadline_ms / 1000)
-        except (StateError, TimeoutError) as error:
+            async with asyncio.timeout(deadline_ms / 1000):
+                await self.flush()
+        except Exception as error:
             self._on_failure("journal", error)
-            self.later(write)
             return False
         return True
 
@@ -79,7 +79,7 @@ class Journal:
                 batch = tuple(self._queue[n] for n in range(min(_BATCH, len(self._queue))))
                 try:
                     await self._store.transact(partial(_write_all, batch))
-                except StateError:
+                except Exception:  # whatever one write raises, those behind it are written
                     batch = batch[:1]
                     await self._write_one(batch[0])
                 for _ in batch:
@@ -88,10 +88,13 @@ class Journal:
     async def _write_one(self, write: Write) -> None:
         try:
             await self._store.transact(write)
-        except StateError as error:
+        except Exception as error:
             await self._store.transact(lambda tx: tx.meta.put_int("journal_refused", self.refused + 1))
-            self.refused += 1
-            self._on_failure("journal", error)
+            try:
+                await self._store.transact(write)  # the store works now; a passing trouble must not cost a row
+            except Exception:
+                self.refused += 1
+                self._on_failure("journal", error)
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Write whatever is queued, for ever; after a failure again in half a second, the order kept."""
@@ -102,7 +105,7 @@ class Journal:
                 await self._wake.wait()
             try:
                 await self.flush()
-            except StateError as error:
+            except Exception as error:
                 self._on_failure("journal", error)
                 await self._clock.sleep(_RETRY_S)
 

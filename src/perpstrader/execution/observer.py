@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from perpstrader.domain import FundingPayment, Order
+from perpstrader.domain import Candle, FundingPayment, Order
 from perpstrader.execution.positions import FillEffect
 
 
 class ExecutionObserver(Protocol):
     """Told of each thing right when it happens; must not raise. Replay takes its fingerprint and its report from here."""
 
-    def on_bar(self, close_ms: int) -> None:
+    def on_bar(self, candle: Candle) -> None:
         """A bar of some symbol closed."""
         ...
 
@@ -31,7 +31,7 @@ class ExecutionObserver(Protocol):
 class NoObserver:
     """Nobody watches."""
 
-    def on_bar(self, close_ms: int) -> None:
+    def on_bar(self, candle: Candle) -> None:
         """Nothing."""
 
     def on_order(self, order: Order) -> None:

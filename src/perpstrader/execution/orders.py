@@ -77,7 +77,7 @@ class OrderTracker:
         status = order.status
         if filled >= order.intent.size:
             status = OrderStatus.FILLED
-        elif status in (OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.NEVER_ARMED):
+        elif status.is_terminal:
             status = OrderStatus.PARTIAL
         changed = msgspec.structs.replace(
             order, filled=filled, average_price=paid / filled, status=status, oid=fill.oid, updated_ms=fill.time_ms
@@ -103,6 +103,10 @@ class OrderTracker:
             return order
         status = OrderStatus.PARTIAL if order.filled > 0 else OrderStatus.CANCELED
         return self.update(cloid, status=status, detail=detail, updated_ms=now_ms)
+
+    def finish_filled(self, cloid: str, detail: str, now_ms: int) -> Order | None:
+        """Close an order that the venue's record calls filled below our size: it was clamped, or its rest was dropped."""
+        return self.update(cloid, status=OrderStatus.FILLED, detail=detail, updated_ms=now_ms)
 
     async def changed(self) -> None:
         """Return at the next change of any order."""

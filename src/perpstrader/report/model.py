@@ -99,6 +99,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     wall_seconds: float
     bars_per_second: float
     decisions_per_second: float | None = None
+    quiet_bars_per_second: float | None = None
     breakdown: tuple[tuple[str, float], ...] = ()
 
 
@@ -170,7 +171,14 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
             "liquidations": self.safety.liquidations,
             "fingerprint": self.fingerprint,
             "bars_per_second": round(self.speed.bars_per_second, 1),
+            "quiet_bars_per_second": _rounded(self.speed.quiet_bars_per_second),
+            "decisions_per_second": _rounded(self.speed.decisions_per_second),
+            "seconds_by_part": {name: round(spent, 3) for name, spent in self.speed.breakdown},
         }
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 1)
 
 
 def replay_report(

@@ -9,10 +9,11 @@ from typing import Final
 
 import msgspec
 
-from perpstrader.domain import Approved, Fill, FundingPayment, Order, Purpose, Refused, Trace
+from perpstrader.domain import Approved, Candle, Fill, FundingPayment, Order, Purpose, Refused, Trace
 from perpstrader.domain.money import ZERO
 from perpstrader.execution.positions import FillEffect
 from perpstrader.report import Decisions
+from perpstrader.simulate.stopwatch import Pulse
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="string", order="sorted")
 
@@ -24,7 +25,16 @@ class Watch:
         self._hash = hashlib.sha256()
         self.mid_of: Callable[[str], Decimal | None] = lambda symbol: None
         self.equity_usd: Callable[[], Decimal] = lambda: ZERO
+        self.on_time: Callable[[int], None] = lambda close_ms: None
         self.curve: list[tuple[int, Decimal]] = []
+        self.pulse = Pulse()
+        self.ambiguous_bars = 0
+        self._bars = 0
+        self._decided = 0
+        self._acted = 0
+        self._held = 0
+        self._levels: dict[str, tuple[Decimal, Decimal]] = {}
+        self._ended: dict[str, None] = {}
         self.events = 0
         self.fills: list[Fill] = []
         self.funding: list[FundingPayment] = []
@@ -44,6 +54,7 @@ class Watch:
     def on_decision(self, trace: Trace) -> None:
         """Count it by strategy and reason."""
         self._add("decision", (trace.id, trace.signal, trace.verdict))
+        self._decided += 1
         if trace.signal is None:
             return
         name = trace.strategy
@@ -54,10 +65,19 @@ class Watch:
             reasons = self._refused.setdefault(name, {})
             reasons[trace.verdict.reason] = reasons.get(trace.verdict.reason, 0) + 1
 
-    def on_bar(self, close_ms: int) -> None:
-        """One point of the equity curve a bar time."""
-        if not self.curve or self.curve[-1][0] != close_ms:
-            self.curve.append((close_ms, self.equity_usd()))
+    def on_bar(self, candle: Candle) -> None:
+        """One point of the equity curve a bar time; a bar that reached stop and target of what was held is ambiguous."""
+        self._bars += 1
+        levels = self._levels.get(candle.symbol)
+        if levels is not None:
+            self.ambiguous_bars += candle.low <= min(levels) and candle.high >= max(levels)
+            if candle.symbol in self._ended:
+                del self._levels[candle.symbol], self._ended[candle.symbol]
+        if not self.curve or self.curve[-1][0] != candle.close_ms:
+            self.curve.append((candle.close_ms, self.equity_usd()))
+            self.pulse.beat(self._bars, quiet=not (self._decided or self._held), acted=self._acted)
+            self._bars = self._decided = self._acted = 0
+            self.on_time(candle.close_ms)
 
     def on_order(self, order: Order) -> None:
         """Only the fingerprint."""
@@ -71,6 +91,9 @@ class Watch:
         self.owner_of[fill.tid] = (effect.ended or effect.holding).owner
         self.purpose_of[fill.tid] = order.intent.purpose.value if order is not None else "foreign"
         self.liquidations += fill.liquidation
+        self._acted += order is not None and order.filled == fill.size
+        self._held += effect.opened - (effect.ended is not None)
+        self._note_levels(effect)
         mid = self.mid_of(fill.symbol)
         if mid is not None and fill.crossed and (order is None or order.intent.purpose is not Purpose.TARGET):
             paid = (fill.price - mid) if fill.buy else (mid - fill.price)
@@ -90,6 +113,15 @@ class Watch:
             )  # fmt: skip
             for name, count in self._signals.items()
         }
+
+    def _note_levels(self, effect: FillEffect) -> None:
+        """Stop and target of what is held, until the bar in which it ended has closed."""
+        symbol, plan = effect.fill.symbol, effect.holding.plan
+        if effect.ended is not None and symbol in self._levels:
+            self._ended[symbol] = None
+        if effect.opened and plan.stop_price is not None and plan.target_price is not None:
+            self._levels[symbol] = (plan.stop_price, plan.target_price)
+            self._ended.pop(symbol, None)
 
     def _add(self, kind: str, value: object) -> None:
         self.events += 1

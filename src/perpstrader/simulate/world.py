@@ -23,6 +23,7 @@ from perpstrader.trader.account import Identity
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.trader import Pace, Trader
+from perpstrader.simulate.stopwatch import Stopwatch
 from perpstrader.simulate.watch import Watch
 from perpstrader.venue.signer import Signer
 
@@ -51,6 +52,7 @@ class World(msgspec.Struct, kw_only=True):
 async def simulated(
     settings: Settings, clock: VirtualClock, feed: Feed, *, seed: int, latency: LatencyModel | None = None,
     state_path: Path | None = None, traces_path: Path | None = None, pace: Pace = REPLAY_PACE,
+    stopwatch: Stopwatch | None = None,
 ) -> AsyncIterator[World]:  # fmt: skip
     """A started trader on a running market; at the end of the block both have stopped.
 
@@ -68,6 +70,8 @@ async def simulated(
         )
         stack.push_async_callback(store.close)
         traces = await stack.enter_async_context(TraceStore.open(traces_path, executor=executor, synchronous="OFF"))
+        if stopwatch is not None:
+            _time(stopwatch, venue)
         market = asyncio.create_task(venue.run(), name="market")
         stack.push_async_callback(_end, market)
         await clock.sleep((feed.start_ms - clock.now_ms() + 1) / 1000)
@@ -92,6 +96,13 @@ def simulated_identity(seed: int) -> Identity:
     """A key that belongs to the seed, and to nobody."""
     key = "0x" + hashlib.sha256(f"perpstrader simulated account {seed}".encode()).hexdigest()
     return Identity(private_key=key, account=Signer(key, mainnet=False).address)
+
+
+def _time(stopwatch: Stopwatch, venue: PaperVenue) -> None:
+    stopwatch.around(venue, "post", "exchange: requests")
+    stopwatch.around(venue, "_show", "exchange: market")
+    steps = venue.feed.steps
+    setattr(venue.feed, "steps", lambda sign, quiet: stopwatch.through(steps(sign, quiet), "feed"))  # noqa: B010  # a wrapper on this instance alone
 
 
 async def _end(market: asyncio.Task[None]) -> None:

@@ -154,7 +154,7 @@ class Trader:
 
     def on_bar(self, candle: Candle) -> None:
         """A closed bar."""
-        self.execution.desk.observer.on_bar(candle.close_ms)
+        self.execution.desk.observer.on_bar(candle)
         self.cycle.take(candle)
 
     def on_fills(self, fills: Sequence[Fill]) -> None:

@@ -1,0 +1,172 @@
+"""Replay: a recorded market through the whole trader in virtual time, the same result every time, and a report of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from perpstrader.domain import INTERVAL_MS, PerpsTraderError
+from perpstrader.domain.money import CENT, ZERO
+from perpstrader.paper.feeds import Feed, open_replay
+from perpstrader.paper.server import LatencyModel
+from perpstrader.report import (
+    Money,
+    Recording,
+    ReplayReport,
+    Safety,
+    Speed,
+    replay_report,
+    trades_of,
+    write_html,
+)
+from perpstrader.runtime import VirtualClock, run_virtual
+from perpstrader.settings import Settings
+from perpstrader.simulate.stopwatch import Stopwatch
+from perpstrader.simulate.watch import Watch
+from perpstrader.simulate.world import LEAD_MS, World, simulated
+
+RECONCILE_MS: Final = 3_600_000
+RECONCILE_BARS: Final = 12
+"""A replay compares with the venue each virtual hour, at the least each twelve bars, besides on every event that asks for it."""
+
+_PROGRESS_STEPS: Final = 200
+Progress = Callable[[float], None]
+
+
+class ReplayOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A replay's report, its JSON line, and where its files lie (``state.db``, ``traces.db``, ``report.html``)."""
+
+    report: ReplayReport
+    line: dict[str, object]
+    folder: Path
+    html: Path
+
+
+def replay(
+    settings: Settings, path: Path, *, interval: str, seed: int = 1, latency: bool = False, progress: Progress | None = None,
+    data_dir: Path | None = None,
+) -> ReplayOutcome:  # fmt: skip
+    """Replay the recording at ``path`` with these settings; equal recordings, settings and seeds give equal fingerprints.
+
+    Raises ``FeedError`` for a recording that cannot be used. The files of a run go to ``<data_dir>/replays/<fingerprint>``.
+    """
+    if interval not in INTERVAL_MS:
+        raise PerpsTraderError(f"interval {interval!r} is not known; allowed are {', '.join(INTERVAL_MS)}")
+    feed = open_replay(path, interval, seed=seed)
+    folder = (data_dir or settings.data_dir) / "replays"
+    work = folder / f".running-{os.getpid()}"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        chosen = for_replay(settings, feed, INTERVAL_MS[interval])
+        report = run_virtual(
+            lambda clock: _replay(chosen, clock, feed, path, interval, seed, latency, progress, work),
+            start_ms=feed.start_ms - LEAD_MS,
+        )
+        final = folder / report.fingerprint
+        shutil.rmtree(final, ignore_errors=True)
+        work.rename(final)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    html = write_html(report, final / "report.html")
+    latest = folder / "latest"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(final.name)
+    return ReplayOutcome(report=report, line=report.summary(), folder=final, html=html)
+
+
+def for_replay(settings: Settings, feed: Feed, bar_ms: int) -> Settings:
+    """The settings of a replay: the recording's symbols and bars, and the paces that virtual time asks for."""
+    trader = settings.trader.model_copy(
+        update={"symbols": tuple(asset.coin for asset in feed.assets), "bar_ms": bar_ms}
+    )
+    execution = settings.execution.model_copy(update={"reconcile_interval_ms": max(RECONCILE_MS, RECONCILE_BARS * bar_ms)})
+    venue = settings.venue.model_copy(update={"network": "paper", "base_url": None})
+    return dataclasses.replace(settings, trader=trader, execution=execution, venue=venue)
+
+
+async def _replay(
+    settings: Settings, clock: VirtualClock, feed: Feed, path: Path, interval: str, seed: int, latency: bool,
+    progress: Progress | None, work: Path,
+) -> ReplayReport:  # fmt: skip
+    model = LatencyModel() if latency else None
+    stopwatch = Stopwatch()
+    async with simulated(
+        settings, clock, feed, seed=seed, latency=model, state_path=work / "state.db", traces_path=work / "traces.db",
+        stopwatch=stopwatch,
+    ) as world:  # fmt: skip
+        _report_progress(world.watch, feed, progress)
+        await world.market
+        await world.trader.cycle.idle.wait()
+        await world.trader.execution.journal_settled()
+        money = await _money(world)
+        account = world.trader
+        safety = Safety(
+            max_unprotected_ms=account.execution.protector.max_unprotected_ms, liquidations=world.watch.liquidations,
+            halts=len(account.keeper.state.halts), strategy_errors=account.counters.strategy_errors,
+        )  # fmt: skip
+        orders = account.counters.orders
+    seconds = stopwatch.seconds()
+    wall = sum(spent for _, spent in seconds)
+    found, watch = feed.report(world.watch.ambiguous_bars), world.watch
+    return replay_report(
+        title=f"{path.name} {interval}", version=version("perpstrader"), seed=seed, fingerprint=watch.fingerprint,
+        recording=Recording(
+            source=path.name, grade=found.grade, symbols=settings.trader.symbols, interval=interval,
+            interval_ms=INTERVAL_MS[interval], start_ms=feed.start_ms, end_ms=feed.end_ms or clock.now_ms(), bars=found.bars,
+            ambiguous_bars=found.ambiguous_bars, halted_bars=found.halted_bars,
+        ),
+        decisions_by_strategy=watch.decisions(), orders=orders, fills=len(watch.fills), money=money, safety=safety,
+        speed=Speed(
+            wall_seconds=wall, bars_per_second=found.bars / wall, decisions_per_second=watch.pulse.decisions_per_second,
+            quiet_bars_per_second=watch.pulse.quiet_bars_per_second, breakdown=seconds,
+        ),
+        curve=watch.curve,
+        trades=trades_of(
+            watch.fills, watch.funding, strategy_of=lambda fill: watch.owner_of.get(fill.tid, ""),
+            exit_of=lambda fill: watch.purpose_of.get(fill.tid, ""),
+        ),
+    )  # fmt: skip
+
+
+async def _money(world: World) -> Money:
+    """Equity as the venue states it against what our own books add up to; the difference must be nothing (S35)."""
+    execution, accountant = world.trader.execution, world.trader.execution.accountant
+    state = await execution.account.refresh()
+    end = state.equity_usd
+    open_usd = execution.view.equity_usd() - execution.account.books.expected_usd
+    net = accountant.net_pnl_usd + open_usd
+    start = world.trader.start_equity_usd
+    error = net - (end - start - execution.account.books.cash_flows_usd)
+    return Money(
+        start_equity_usd=start, end_equity_usd=end, net_pnl_usd=net, fees_usd=accountant.fees_usd, funding_usd=accountant.funding_usd,
+        slippage_usd=world.watch.slippage_usd, identity_error_usd=_to_the_cent(error),
+    )  # fmt: skip
+
+
+def _to_the_cent(error: Decimal) -> Decimal:
+    rounded = error.quantize(CENT)
+    return ZERO if rounded == 0 else rounded
+
+
+def _report_progress(watch: Watch, feed: Feed, progress: Progress | None) -> None:
+    if progress is None or feed.end_ms is None:
+        return
+    span, step = max(1, feed.end_ms - feed.start_ms), max(1, (feed.end_ms - feed.start_ms) // _PROGRESS_STEPS)
+    due = feed.start_ms
+
+    def tell(close_ms: int) -> None:
+        nonlocal due
+        if close_ms >= due:
+            due = close_ms + step
+            progress(min(1.0, (close_ms - feed.start_ms) / span))
+
+    watch.on_time = tell
