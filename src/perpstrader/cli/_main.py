@@ -34,7 +34,7 @@ VERBS: Final = {
 
 _EPILOG: Final = (
     "Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings, 3 trader or venue cannot be reached, "
-    "4 not safe to go on. Every verb takes --json."
+    "4 not safe to go on. Looking verbs and runs take --json."
 )
 
 
@@ -110,9 +110,7 @@ def _tell(error: Exception) -> int:
 
 def _known(error: BaseException, kind: type[BaseException]) -> BaseException:
     """The error itself, or the first of its kind in a group of errors."""
-    if isinstance(error, BaseExceptionGroup):
-        found = error.subgroup(kind)
-        while isinstance(found, BaseExceptionGroup):
-            found = found.exceptions[0]
-        return found if found is not None else error
-    return error
+    found: BaseException | None = error.subgroup(kind) if isinstance(error, BaseExceptionGroup) else error
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found if found is not None else error

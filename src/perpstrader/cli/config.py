@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import typer
 
 from perpstrader.cli.options import Config, DataDir, Json, settings_from
 from perpstrader.cli.output import print_json, show_table, terminal
 
-app = typer.Typer(no_args_is_help=True, help="The settings in force, and where each came from.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The settings in force, and where each came from.")
 
 
 @app.command()
@@ -16,12 +18,7 @@ def show(as_json: Json = False, data_dir: DataDir = None, config: Config = None)
     settings = settings_from(config, data_dir)
     rows = settings.table()
     if as_json:
-        print_json(
-            {
-                row.key: {"value": row.value, "unit": row.unit, "origin": row.origin, "meaning": row.meaning}
-                for row in rows
-            }
-        )
+        print_json({row.key: dataclasses.asdict(row) for row in rows})
         return
     console = terminal()
     console.print(f"settings file: {settings.config_file or 'none'}; data directory: {settings.data_dir}")

@@ -9,7 +9,7 @@ from perpstrader.cli.control import find
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, Reason, Yes, actor, place
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -22,8 +22,8 @@ def flatten(
     control = find(folder)
     if control is None:
         raise CliError(
-            f"no trader runs with {folder}, and only a running one can close positions: start it with `perpstrader run` "
-            "(after `perpstrader halt`, so that it opens nothing) and flatten again, or close them at the venue itself",
+            f"no trader runs with {folder}, and only a running one can close positions: start it with `perpstrader run`"
+            " (after `perpstrader halt`, so that it opens nothing) and flatten again, or close them at the venue",
             ExitCode.UNREACHABLE,
         )
     prepared = control.post("/api/prepare", {"action": "flatten", "arguments": {"reason": reason}})

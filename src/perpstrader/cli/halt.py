@@ -9,7 +9,7 @@ from perpstrader.cli.answers import reason_for, show
 from perpstrader.cli.control import find
 from perpstrader.cli.options import Config, DataDir, Json, Reason, actor, place
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

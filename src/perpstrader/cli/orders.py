@@ -11,7 +11,7 @@ from perpstrader.cli.options import Config, DataDir, Json, place
 from perpstrader.cli.output import ORDER_COLUMNS, order_cells, print_json, show_table, terminal
 from perpstrader.trader.status import OrderRow
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 _STORED = ("symbol", "purpose", "side", "size", "filled", "limit", "status", "cloid")
 
 

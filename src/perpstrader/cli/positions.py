@@ -11,7 +11,7 @@ from perpstrader.cli.options import Config, DataDir, Json, place
 from perpstrader.cli.output import POSITION_COLUMNS, position_cells, print_json, show_table, terminal
 from perpstrader.trader.status import PositionRow
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 _STORED = ("symbol", "side", "size", "entry", "stop", "owner", "episode")
 
 

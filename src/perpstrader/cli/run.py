@@ -29,7 +29,7 @@ from perpstrader.settings import Settings
 from perpstrader.trader.app import Running, RunSummary
 from perpstrader.trader.app import run as run_trader
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 _LOOKS_PER_S: Final = 4
 
 
@@ -184,10 +184,9 @@ class Session:
     def _tell_start(self, app: Running) -> None:
         settings = self._settings
         where = f" --data-dir {settings.data_dir}" if settings.data.dir is not None else ""
-        names = ", ".join(s.label for s in settings.trader.strategies)
+        symbols, names = ", ".join(settings.trader.symbols), ", ".join(s.label for s in settings.trader.strategies)
         lines = [
-            f"PerpsTrader trades {', '.join(settings.trader.symbols)} on {settings.venue.network} with {names}; "
-            f"bars of {settings.bar_ms / 1000:g} s",
+            f"PerpsTrader trades {symbols} on {settings.venue.network} with {names}; {settings.bar_ms / 1000:g} s bars",
             *(f"  {name}: {url}" for name, url in app.urls.items()),
             f"  data: {settings.data_dir}",
             f"  look: perpstrader status{where} · why: perpstrader traces list{where} · stop: Ctrl-C",

@@ -55,7 +55,8 @@ def _money(status: Status) -> Text:
     return Text.assemble(
         ("equity ", "dim"), (f"{status.equity_usd} USD", "bold"), ("  net ", "dim"), (status.net_pnl_usd, tone),
         ("  today ", "dim"), status.day_realized_usd, ("  fees ", "dim"), status.fees_usd, ("  funding ", "dim"),
-        status.funding_usd, ("  drawdown ", "dim"), f"{status.drawdown_pct} %", ("  free ", "dim"), status.available_usd,
+        status.funding_usd, ("  drawdown ", "dim"), f"{status.drawdown_pct} %", ("  free ", "dim"),
+        status.available_usd,
         ("\nbars ", "dim"), str(status.bars), ("  signals ", "dim"), str(status.signals), ("  approved ", "dim"),
         str(status.approved), ("  refused ", "dim"), f"{status.refused}{refused}", ("  orders ", "dim"),
         str(status.orders_sent), ("  fills ", "dim"), str(status.fills), ("  longest without a stop ", "dim"),

@@ -12,7 +12,7 @@ from perpstrader.cli.control import find
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, actor, place, seconds
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Way(enum.StrEnum):
@@ -49,7 +49,7 @@ def signal(
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
-    """Ask for a trade. The trader decides whether and how much; a refusal says the number and the limit (exit code 1)."""
+    """Ask for a trade. The trader decides whether and how much; a refusal (exit code 1) says number and limit."""
     folder = place(data_dir, config)
     control = find(folder)
     if control is None:

@@ -14,7 +14,7 @@ from perpstrader.cli.output import moment_text, print_json, terminal
 from perpstrader.cli.screen import render
 from perpstrader.trader.status import HaltRow, Status
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -18,7 +18,8 @@ from perpstrader.domain import TraceKind
 from perpstrader.traces import TraceStore, TraceSummary, explain, explain_at
 
 T = TypeVar("T")
-app = typer.Typer(no_args_is_help=True, help="The decision record: every trade and every refusal.")
+_HELP: Final = "The decision record: every trade and every refusal."
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=_HELP)
 
 _FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{4,64}")
 _Replay = Annotated[
@@ -126,7 +127,7 @@ def _file(data_dir: Path | None, config: Path | None, replay: str | None) -> Pat
 
 def _replay_folder(replays: Path, name: str) -> Path:
     """The folder of a replay by the beginning of its fingerprint, or of the newest."""
-    found = [f for f in replays.iterdir() if (f / "traces.db").exists()] if replays.is_dir() else []
+    found = [f for f in replays.iterdir() if (f / "traces.db").exists() and f.name[0] != "."] if replays.is_dir() else []
     folders = [folder for folder in found if not folder.is_symlink()]
     if not folders:
         raise CliError(f"no replay is kept in {replays}; `perpstrader replay PATH` makes one")
