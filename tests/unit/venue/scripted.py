@@ -45,6 +45,7 @@ class ScriptedTransport:
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.sockets: list[ScriptedSocket] = []
         self.refusals = 0
+        self.on_attempt: Callable[[], None] = lambda: None
         self.on_open: Callable[[ScriptedSocket], None] = lambda socket: None
         self.closed = False
 
@@ -56,6 +57,7 @@ class ScriptedTransport:
         return step if isinstance(step, Answer) else Answer(200, json.dumps(step).encode())
 
     async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> ScriptedSocket:
+        self.on_attempt()
         if self.refusals:
             self.refusals -= 1
             raise TransportError("cannot open the socket: Connection refused", sent=False)

@@ -22,8 +22,8 @@ from perpstrader.venue.wire.market import AssetCtx, Trade
 HOUR_0 = START // HOUR_MS * HOUR_MS
 
 
-def bbo(time_ms: int, *prices: str | None) -> ws.Bbo:
-    return msgspec.convert(frames.bbo(time_ms, *prices), ws.Bbo)
+def bbo(time_ms: int, bid: str | None = "64000.0", ask: str | None = "64001.0") -> ws.Bbo:
+    return msgspec.convert(frames.bbo(time_ms, bid, ask), ws.Bbo)
 
 
 def context(**changes: str) -> AssetCtx:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ def test_S12_nonces_are_unique_and_increasing_also_across_restarts_and_a_clock_s
         else:
             source = NonceSource(clock, saved[-1], saved.append)
         assert saved[-1] >= given_out[-1]
-    assert all(later > earlier for earlier, later in zip(given_out, given_out[1:], strict=False))
+    assert all(later > earlier for earlier, later in pairwise(given_out))
 
 
 @given(tasks=st.integers(2, 20), each=st.integers(1, 30))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ class Bench:
         self.failures: list[tuple[str, Exception]] = []
         self.supervisor = Supervisor(clock, lambda name, error: self.failures.append((name, error)))
         self.streams = Streams(
-            self.transport, clock, VenueClock(clock), self.market, self.handler, account=ACCOUNT.upper().replace("X", "x"),
+            self.transport, clock, VenueClock(clock), self.market, self.handler, account=ACCOUNT,
             symbols=["BTC", "ETH"], interval="1m", rng=random.Random(seed),
             note=lambda kind, text: self.notes.append((kind, text)), on_gap=self.gaps.append, **options,
         )  # fmt: skip
@@ -309,20 +310,14 @@ def attempts(seed: int, count: int) -> list[float]:
         bench = Bench(clock, seed)
         bench.transport.refusals = 10**6
         times: list[int] = []
-        original = bench.transport.open_socket
-
-        async def counted(*handlers: Any) -> Any:
-            times.append(clock.monotonic_ns())
-            return await original(*handlers)
-
-        bench.transport.open_socket = counted  # type: ignore[method-assign]  # the seam of this test
+        bench.transport.on_attempt = lambda: times.append(clock.monotonic_ns())
         bench.supervisor.start("streams", bench.streams.run, deadline_ms=60_000)
         while len(times) <= count:
             await clock.sleep(1)
             assert not any(beat.late for beat in bench.supervisor.heartbeats())
         await bench.supervisor.stop()
         assert bench.handler.of("disconnected") == ["cannot open the socket: Connection refused"]
-        return [(after - before) / 1e9 for before, after in zip(times, times[1:], strict=False)]
+        return [(after - before) / 1e9 for before, after in pairwise(times)]
 
     return run_virtual(main, start_ms=START)
 
