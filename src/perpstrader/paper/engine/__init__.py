@@ -15,6 +15,7 @@ from perpstrader.paper.engine.events import (
 )
 from perpstrader.paper.engine.exchange import Exchange
 from perpstrader.paper.engine.market import BarClose, Level, MarketUpdate, TradePrint
+from perpstrader.paper.engine.memory import AccountMemory, AccountRows, VenueMemory
 from perpstrader.paper.engine.orders import (
     Answer,
     Builder,
@@ -46,6 +47,8 @@ from perpstrader.paper.engine.views import (
 
 __all__ = [
     "REJECTED_STATUS",
+    "AccountMemory",
+    "AccountRows",
     "AccountView",
     "Answer",
     "AssetAccountView",
@@ -87,6 +90,7 @@ __all__ = [
     "TradeEvent",
     "TradePrint",
     "Trigger",
+    "VenueMemory",
     "WaitingForFill",
     "WaitingForTrigger",
     "fixed_text",

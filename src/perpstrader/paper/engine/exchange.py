@@ -4,13 +4,14 @@ clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from perpstrader.paper.engine import funding, ledger, liquidation, matching, placing, queries, timers, triggers
+from perpstrader.paper.engine import funding, ledger, liquidation, matching, memory, placing, queries, timers, triggers
 from perpstrader.paper.engine.assets import EngineAsset
 from perpstrader.paper.engine.config import EngineConfig
 from perpstrader.paper.engine.events import Event, Fill, FundingEvent, LedgerEvent
 from perpstrader.paper.engine.market import MarketUpdate
+from perpstrader.paper.engine.memory import AccountMemory, AccountRows, VenueMemory
 from perpstrader.paper.engine.orders import (
     Answer,
     Builder,
@@ -262,6 +263,20 @@ class Exchange:
     def imbalance(self) -> int:
         """Micro-USD that appeared or vanished since the start: always 0 (the conservation law of ``EngineState``)."""
         return queries.imbalance(self._state)
+
+    # --- outliving the process ---
+
+    def remember(self, user: str) -> AccountMemory:
+        """An account without its history, for :meth:`recall`; raises ``KeyError`` for an unknown user."""
+        return memory.account_memory(self._state, user)
+
+    def remember_venue(self) -> VenueMemory:
+        """All else, for :meth:`recall`."""
+        return memory.venue_memory(self._state)
+
+    def recall(self, venue: VenueMemory, accounts: Iterable[tuple[AccountMemory, AccountRows]]) -> None:
+        """Go on where another exchange ended; only before anything happened here. See ``memory.recall``."""
+        memory.recall(self._state, venue, accounts)
 
     def _advance(self, now_ms: int) -> None:
         if now_ms > self._state.now_ms:

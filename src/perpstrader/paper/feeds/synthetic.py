@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -30,8 +30,9 @@ class SyntheticFeed:
     a jump.
 
     ``start_ms`` is rounded up to the next bar; ``prehistory_bars`` bars before it are in ``history`` from the
-    beginning. A feed runs once. Raises ``FeedError`` for unknown symbols, a bar length without a name, or a speed
-    that is not positive.
+    beginning. ``last_prices`` (USD by symbol) lets the prehistory begin there, so that a market that was off goes on
+    near where it stood. A feed runs once. Raises ``FeedError`` for unknown symbols, a bar length without a name, or a
+    speed that is not positive.
     """
 
     grade: Grade = "synthetic"
@@ -46,6 +47,7 @@ class SyntheticFeed:
         bar_ms: int = 1_000,
         speed: float = 60.0,
         prehistory_bars: int = 300,
+        last_prices: Mapping[str, float] | None = None,
     ) -> None:
         self.interval = interval_name(bar_ms)
         unknown = [symbol for symbol in symbols if symbol not in STYLES]
@@ -63,7 +65,9 @@ class SyntheticFeed:
         self._minutes = bar_ms * speed / 60_000 / INSTANTS_PER_BAR
         # Each coin has its own stream of chance, so that a coin's own moves do not depend on which others are listed.
         self._coins = {
-            symbol: SyntheticCoin(symbol, index, self.interval, Random(f"{seed}:{symbol}"))
+            symbol: SyntheticCoin(
+                symbol, index, self.interval, Random(f"{seed}:{symbol}"), (last_prices or {}).get(symbol)
+            )
             for index, symbol in enumerate(symbols)
         }
         self._market = RegimeWalk(Random(f"{seed}:market"), sigma_minute(MARKET_VOLATILITY), MARKET_JUMPS_PER_MINUTE)

@@ -60,7 +60,7 @@ def sigma_minute(volatility: float) -> float:
 class SyntheticCoin:
     """The state of one coin: ``move`` advances it, ``update`` shows it; all chance comes from its own generator."""
 
-    def __init__(self, coin: str, index: int, interval: str, rng: Random) -> None:
+    def __init__(self, coin: str, index: int, interval: str, rng: Random, price: float | None = None) -> None:
         self.style = STYLES[coin]
         self.asset: EngineAsset = asset_for(coin, index, self.style.price)
         self.builder = BarBuilder(coin, interval)
@@ -69,7 +69,7 @@ class SyntheticCoin:
         self._ticks = Ticks(self.asset)
         self._unit = 10**self.asset.price_decimals
         self._home = math.log(self.style.price * self._unit)
-        self._log = self._home + rng.gauss(0.0, 0.02)
+        self._log = self._home + rng.gauss(0.0, 0.02) if price is None else math.log(price * self._unit)
         own = math.sqrt(self.style.volatility**2 - (self.style.beta * MARKET_VOLATILITY) ** 2)
         self._walk = RegimeWalk(rng, sigma_minute(own), _COIN_JUMPS_PER_MINUTE)
         self._sigma = sigma_minute(self.style.volatility)

@@ -39,6 +39,8 @@ class ExchangeApi:
     """Takes signed actions of accounts and their agents."""
 
     def __init__(self, world: World) -> None:
+        self.last_actor: Actor | None = None
+        """Who was behind the last request, if it used a nonce."""
         self._world = world
         self._letters: tuple[bool, ...] = (False, True)
         if world.config.network != "any":
@@ -46,6 +48,7 @@ class ExchangeApi:
 
     def handle(self, request: SignedRequest) -> _Answer:
         """The venue's answer; raises ``WireError`` where it answers 422 (an unknown action, a number that is none)."""
+        self.last_actor = None
         action = request.action
         if isinstance(action, UnknownAction):
             raise WireError(f"there is no action {action.type!r}")
@@ -115,6 +118,7 @@ class ExchangeApi:
         refused = rule.use(request.nonce, now_ms)
         if refused is not None:
             return refused
+        self.last_actor = actor
         action = request.action
         count = weights.batch_size(action)
         if request.expires_after is not None and request.expires_after < now_ms:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
-from perpstrader.paper.engine import Exchange
+from perpstrader.paper.engine import Event, Exchange
 from perpstrader.paper.feeds.contract import Feed, FeedStep
 from perpstrader.paper.server import info_api
 from perpstrader.paper.server.config import VenueConfig
-from perpstrader.paper.server.exchange_api import ExchangeApi, unreadable
+from perpstrader.paper.server.exchange_api import Actor, ExchangeApi, unreadable
 from perpstrader.paper.server.history import HOUR_MS
 from perpstrader.paper.server.publish import Publisher
 from perpstrader.paper.server.streams import Streams
@@ -19,11 +20,18 @@ from perpstrader.venue.wire import WireError, exchange, weights
 from perpstrader.venue.wire.info import encode
 
 PREMIUM_SAMPLE_MS: Final = 5_000
-IDLE_CHECK_MS: Final = 1_000
+UPKEEP_MS: Final = 5_000
 SETTLE_SECONDS: Final = 0.001
 _PICO: Final = 10**12
 _TOO_MANY: Final = Answer(429, b"null")
 _NOT_FOUND: Final = Answer(404, b"")
+
+
+class Keeper(Protocol):
+    """Keeps what has changed, before anybody is told."""
+
+    def keep(self, world: World, events: Sequence[Event], users: Iterable[str], signer: str | None) -> None:
+        """Commit these events, those accounts as they are now, and the nonces of ``signer``."""
 
 
 class PaperVenue:
@@ -43,12 +51,14 @@ class PaperVenue:
         self._publisher = Publisher(self.world, topics)
         self._exchange_api = ExchangeApi(self.world)
         self.streams = Streams(self.world, topics, self._publisher, self.post)
+        self.keeper: Keeper | None = None
+        """Where changes are kept; set before the first request."""
         self.in_flight = 0
         """Requests and frames on their way; while there are any, no part of a recorded bar is left out."""
         self._stopped = False
         self._next_hour = 0
         self._next_sample = 0
-        self._next_idle_check = 0
+        self._next_upkeep = 0
         self._feed_has_rates = False
 
     # --- serving ---
@@ -67,7 +77,7 @@ class PaperVenue:
     def fund(self, user: str, micro_usd: int) -> None:
         """Give an address money, opening its account if there is none; raises ``WireError`` or ``MoneyError``."""
         self.engine.fund(address(user), micro_usd, self.world.now_ms())
-        self._publish_events()
+        self._settle()
 
     def _info(self, body: bytes, client: str, visible_ms: int | None) -> Answer:
         limits, now_ms = self.world.weights, self.world.now_ms()
@@ -95,7 +105,7 @@ class PaperVenue:
             answer = self._exchange_api.handle(request)
         except WireError as error:
             return Answer(422, unreadable(error).encode())
-        self._publish_events()
+        self._settle(self._exchange_api.last_actor)
         return Answer(200, encode(answer))
 
     # --- the market moves ---
@@ -116,6 +126,8 @@ class PaperVenue:
 
     def stop(self) -> None:
         """Let ``run`` end before the next instant, and hang up on everybody."""
+        if not self._stopped:
+            self._keep_prices()
         self._stopped = True
         self.streams.hang_up_all("the exchange is shutting down")
 
@@ -135,13 +147,14 @@ class PaperVenue:
             engine.premium_sample(now_ms)
         for update in step.updates:
             publisher.market(update, now_ms)
-        self._publish_events()
+        self._settle()
         for bar in step.bars:
             publisher.bar(bar)
         publisher.tick(now_ms)
-        if now_ms >= self._next_idle_check:
-            self._next_idle_check = now_ms + IDLE_CHECK_MS
+        if now_ms >= self._next_upkeep:
+            self._next_upkeep = now_ms + UPKEEP_MS
             self.streams.close_idle(self.world.now_ms())
+            self._keep_prices()
 
     def _charge_funding(self, step: FeedStep) -> None:
         """Charge each hour that has ended, at the prices and positions from before this instant (API sheet 7.4).
@@ -156,8 +169,15 @@ class PaperVenue:
             self.engine.funding_tick(self._next_hour)
             self._next_hour += HOUR_MS
 
-    def _publish_events(self) -> None:
+    def _keep_prices(self) -> None:
+        if self.keeper is not None:
+            self.keeper.keep(self.world, (), (), None)
+
+    def _settle(self, actor: Actor | None = None) -> None:
+        """Keep what has changed, then tell the streams."""
         events = self.engine.drain_events()
+        if self.keeper is not None and (events or actor is not None):
+            users, signer = ((), None) if actor is None else ((actor.user,), actor.signer)
+            self.keeper.keep(self.world, events, users, signer)
         if events:
             self._publisher.events(events)
-
