@@ -38,7 +38,7 @@ def order(
 
 
 class ScriptedTransport:
-    """Answers each post with the next step: bytes and status, JSON, or an error; sockets are kept for the test to use."""
+    """Answers each post with the next step: bytes and status, JSON, or an error; keeps the sockets for the test."""
 
     def __init__(self, steps: Iterable[Step] = ()) -> None:
         self.steps = list(steps)

@@ -1,4 +1,4 @@
-"""Nonces never repeat, whatever the clock and the restarts do; the venue's clock is known as well as it was measured."""
+"""Nonces never repeat, whatever clock and restarts do; the venue's clock is known as well as it was measured."""
 
 from __future__ import annotations
 

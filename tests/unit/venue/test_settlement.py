@@ -28,7 +28,7 @@ def record(group: OrderGroup, status: str) -> OrderRecord:
 
 
 class Venue:
-    """The five reads that settling needs, each a function of seconds since the start; ``away`` raises for all of them."""
+    """The reads that settling needs, each a function of seconds since the start; ``away`` raises for all of them."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
