@@ -25,7 +25,7 @@ _INCIDENTS = 3
 
 def render(status: Status, urls: Mapping[str, str]) -> RenderableType:
     """The whole status, gravest first."""
-    parts: list[RenderableType] = [_head(status, urls), _money(status), *_alarms(status)]
+    parts: list[RenderableType] = [*summary(status, urls)]
     if status.positions:
         parts.append(table("Positions", POSITION_COLUMNS, [position_cells(row) for row in status.positions]))
     else:
@@ -36,6 +36,11 @@ def render(status: Status, urls: Mapping[str, str]) -> RenderableType:
     last = [decision_cells(row) for row in status.decisions[-_DECISIONS:]]
     parts.append(table("Last decisions", DECISION_COLUMNS, last) if last else Text("No decision yet.", style="dim"))
     return Group(*parts)
+
+
+def summary(status: Status, urls: Mapping[str, str]) -> list[Text]:
+    """Who and where, the money and the counts, and whatever is wrong, a line each."""
+    return [_head(status, urls), _money(status), *_alarms(status)]
 
 
 def _head(status: Status, urls: Mapping[str, str]) -> Text:

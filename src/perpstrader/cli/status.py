@@ -10,8 +10,8 @@ import typer
 from perpstrader.cli import offline
 from perpstrader.cli.control import find
 from perpstrader.cli.options import Config, DataDir, Json, place
-from perpstrader.cli.output import moment_text, print_json, terminal
-from perpstrader.cli.screen import render
+from perpstrader.cli.output import clock_text, decision_line, moment_text, position_cells, print_json, terminal
+from perpstrader.cli.screen import render, summary
 from perpstrader.trader.status import HaltRow, Status
 
 app = typer.Typer(add_completion=False)
@@ -38,7 +38,20 @@ def status(as_json: Json = False, data_dir: DataDir = None, config: Config = Non
     if as_json:
         print_json({"running": True, **answer})
         return
-    console.print(render(msgspec.convert(answer, Status), {}))
+    now = msgspec.convert(answer, Status)
+    if console.is_terminal:
+        console.print(render(now, {}))
+    else:
+        _print_lines(now)
+
+
+def _print_lines(now: Status) -> None:
+    for part in summary(now, {}):
+        print(part.plain)
+    for row in now.positions:
+        print("position\t" + "\t".join(position_cells(row)))
+    for decision in now.decisions:
+        print(f"{clock_text(decision.time_ms)} {decision_line(decision)}")
 
 
 def show_halts(halts: tuple[HaltRow, ...]) -> None:

@@ -127,7 +127,8 @@ def _file(data_dir: Path | None, config: Path | None, replay: str | None) -> Pat
 
 def _replay_folder(replays: Path, name: str) -> Path:
     """The folder of a replay by the beginning of its fingerprint, or of the newest."""
-    found = [f for f in replays.iterdir() if (f / "traces.db").exists() and f.name[0] != "."] if replays.is_dir() else []
+    kept = [f for f in replays.iterdir() if f.name[0] != "."] if replays.is_dir() else []
+    found = [folder for folder in kept if (folder / "traces.db").exists()]
     folders = [folder for folder in found if not folder.is_symlink()]
     if not folders:
         raise CliError(f"no replay is kept in {replays}; `perpstrader replay PATH` makes one")

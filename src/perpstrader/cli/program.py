@@ -82,7 +82,7 @@ def _root(
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run and exit."""
+    """Run one command line (without the program's name) and exit with its code: see ``perpstrader.cli.exits``."""
     app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
     app.callback(epilog=_EPILOG)(_root)
     try:
