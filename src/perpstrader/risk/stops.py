@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from perpstrader.domain import AssetSpec, MoneyError, Side
+from perpstrader.domain import ZERO, AssetSpec, MoneyError, Side
 from perpstrader.risk.case import Case
 
 ONE: Final = Decimal(1)
@@ -84,15 +84,19 @@ def worst_price(case: Case, asset: AssetSpec) -> Decimal:
 
 
 def _stop(case: Case, asset: AssetSpec, reference: Decimal) -> Decimal:
+    """As given, or the default distance or the ATR rule's, whichever is wider, from the nearer of entry and mark."""
     limits, sign = case.limits, case.signal.side.sign
     if case.signal.stop_price is not None:
         return _toward(asset, case.signal.stop_price, reference)
-    atr = case.market.atr if case.market.atr is not None and case.market.atr.is_finite() else Decimal(0)
-    distance = max(limits.default_stop_fraction * reference, limits.min_stop_atr_ratio * atr)
-    raw = reference - sign * distance
+    mark = case.market.mark or reference
+    near = min(reference, mark) if sign > 0 else max(reference, mark)
+    atr = case.market.atr if case.market.atr is not None and case.market.atr.is_finite() else ZERO
+    fraction = max(limits.default_stop_fraction, limits.min_stop_atr_ratio * atr / reference)
+    raw = near * (ONE - sign * fraction)
+    widest = reference * (ONE - sign * limits.max_stop_distance_fraction)
     away = asset.price_down(raw) if sign > 0 else asset.price_up(raw)
-    too_far = abs(reference - away) > limits.max_stop_distance_fraction * reference
-    return _toward(asset, raw, reference) if too_far else away
+    too_far = (widest - away) * sign > 0 and fraction <= limits.max_stop_distance_fraction
+    return _toward(asset, widest, reference) if too_far else away
 
 
 def _target(case: Case, asset: AssetSpec, reference: Decimal, stop: Decimal) -> Decimal | None:
