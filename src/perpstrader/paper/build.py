@@ -2,17 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from random import Random
 from typing import Final
 
+import msgspec
+
 from perpstrader.paper.engine import EngineConfig, Exchange
+from perpstrader.paper.faults import Faults
 from perpstrader.paper.feeds import Feed, SyntheticFeed
 from perpstrader.paper.feeds.synthetic import SYMBOLS
-from perpstrader.paper.server import PaperVenue, VenueConfig
+from perpstrader.paper.server import InProcessTransport, LatencyModel, Network, PaperVenue, VenueConfig
 from perpstrader.paper.store import PaperStore
 from perpstrader.runtime import Clock
+from perpstrader.venue.wire.numbers import micro_usd
 
-MICRO: Final = 1_000_000
+_MICRO: Final = 1_000_000
+
+
+class PaperPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A paper exchange in real time on a made-up market (``SyntheticFeed``).
+
+    ``enforce_limits`` is for request weights, WebSocket limits and address budgets alike; ``latency`` for clients in
+    the same process.
+    """
+
+    seed: int = 1
+    symbols: tuple[str, ...] = SYMBOLS
+    bar_ms: int = 1_000
+    speed: float = 60.0
+    network: Network = "any"
+    enforce_limits: bool = True
+    latency: LatencyModel | None = None
+
+
+class PaperExchange:
+    """A running exchange, and the ways to it."""
+
+    def __init__(self, venue: PaperVenue, rng: Random, latency: LatencyModel | None) -> None:
+        self.venue = venue
+        self._rng = rng
+        self._latency = latency
+
+    def ensure_funded(self, account: str, usd: Decimal) -> None:
+        """Open the account with ``usd``, unless it exists; raises ``WireError`` or ``MoneyError`` for what is none."""
+        if not self.venue.engine.has_account(account.lower()):
+            self.venue.fund(account, micro_usd(usd, "balance"))
+
+    def transport(self, *, faults: Faults | None = None, client: str = "in-process") -> InProcessTransport:
+        """A client's way in, without sockets."""
+        return InProcessTransport(self.venue, self._rng, self._latency, faults=faults, client=client)
+
+
+@asynccontextmanager
+async def open_paper(plan: PaperPlan, data_dir: Path | None, clock: Clock) -> AsyncIterator[PaperExchange]:
+    """A running exchange whose market has opened; at the end of the block it has stopped.
+
+    Its accounts are kept in ``data_dir`` (``None``: nowhere), and go on there at the next start, near their last
+    prices. Raises ``PaperStoreError`` or ``FeedError``.
+    """
+    try:
+        async with AsyncExitStack() as stack:
+            store = None if data_dir is None else PaperStore(data_dir)
+            if store is not None:
+                stack.callback(store.close)
+            feed = synthetic_feed(
+                clock, seed=plan.seed, symbols=plan.symbols, bar_ms=plan.bar_ms, speed=plan.speed, store=store
+            )
+            config = VenueConfig(
+                network=plan.network, enforce_ip_limits=plan.enforce_limits, enforce_address_budget=plan.enforce_limits
+            )
+            venue = build_venue(feed, clock, config=config, store=store)
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            market = group.create_task(venue.run(), name="paper-market")
+            stack.callback(market.cancel)
+            stack.callback(venue.stop)
+            await venue.opened.wait()
+            yield PaperExchange(venue, Random(f"{plan.seed}:network"), plan.latency)
+    except BaseExceptionGroup as failed:
+        # One thing went wrong, in the block or in the market: the caller meets it as it was.
+        if len(failed.exceptions) == 1:
+            raise failed.exceptions[0] from None
+        raise
+
+
+def _raise(name: str, error: Exception) -> None:
+    """A market that breaks off must be seen; the loop's exception handler is told."""
+    raise error
 
 
 def synthetic_feed(
@@ -50,5 +130,5 @@ def build_venue(
         venue.keeper = store
     for user, usd in (funds_usd or {}).items():
         if not engine.has_account(user):
-            venue.fund(user, usd * MICRO)
+            venue.fund(user, usd * _MICRO)
     return venue

@@ -29,9 +29,10 @@ class ServerError(PerpsTraderError):
     """The server cannot listen where it was told to."""
 
 
-class _Deposit(msgspec.Struct):
+class _Deposit(msgspec.Struct, rename="camel"):
     user: str
     usd: str | int | float
+    only_if_new: bool = False
 
 
 class PaperServer:
@@ -117,11 +118,12 @@ class _Endpoints:
         return web.Response(status=answer.status, body=answer.body, content_type=kind)
 
     async def fund(self, request: web.Request) -> web.Response:
-        """``{"user": "0x…", "usd": "10000"}`` gives that account money."""
+        """``{"user": "0x…", "usd": "10000"}`` gives that account money; with ``"onlyIfNew": true``, opens it once."""
         try:
             deposit = msgspec.json.decode(await request.read(), type=_Deposit)
             user = address(deposit.user)
-            self._venue.fund(user, micro_usd(parse_decimal(str(deposit.usd), "usd"), "usd"))
+            if not (deposit.only_if_new and self._venue.engine.has_account(user)):
+                self._venue.fund(user, micro_usd(parse_decimal(str(deposit.usd), "usd"), "usd"))
         except (msgspec.DecodeError, PerpsTraderError) as error:
             return _json({"error": str(error)}, status=422)
         value = self._venue.engine.account_state(user).account_value

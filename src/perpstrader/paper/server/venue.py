@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
@@ -51,6 +52,8 @@ class PaperVenue:
         self._publisher = Publisher(self.world, topics)
         self._exchange_api = ExchangeApi(self.world)
         self.streams = Streams(self.world, topics, self._publisher, self.post)
+        self.opened = asyncio.Event()
+        """Set once the feed's first instant has been shown."""
         self.keeper: Keeper | None = None
         """Where changes are kept; set before the first request."""
         self.in_flight = 0
@@ -119,6 +122,7 @@ class PaperVenue:
             if self._stopped:
                 return
             self._show(step)
+            self.opened.set()
             if step.bars and leaves_out:
                 # The feed is about to ask whether the bar's inside matters to anybody: first, who heard of this
                 # instant has its say.

@@ -259,8 +259,14 @@ _PACK = msgspec.msgpack.Encoder()
 
 
 def pack(action: Action | UnknownAction | dict[str, object]) -> bytes:
-    """The canonical MessagePack that is hashed: fields in signing order, smallest integers, absent optionals absent."""
-    return _PACK.encode(action.fields if isinstance(action, UnknownAction) else action)
+    """The canonical MessagePack that is hashed: fields in signing order, smallest integers, absent optionals absent.
+
+    Raises ``WireError`` for an integer beyond 64 bits.
+    """
+    try:
+        return _PACK.encode(action.fields if isinstance(action, UnknownAction) else action)
+    except OverflowError as error:
+        raise WireError(f"the action cannot be packed: {error}") from error
 
 
 def decode_action(raw: bytes | str | msgspec.Raw) -> Action | UserSigned | UnknownAction:
