@@ -1,4 +1,5 @@
-"""Replay: a recorded market through the whole trader in virtual time, the same result every time, and a report of it."""
+"""Replay: a recorded market through the whole trader in virtual time, the same result every time, and a report of it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from typing import Final
 import msgspec
 
 from perpstrader.domain import INTERVAL_MS, PerpsTraderError
-from perpstrader.domain.money import CENT, ZERO
+from perpstrader.domain.money import CENT, MICRO, ZERO
 from perpstrader.paper.feeds import Feed, open_replay
 from perpstrader.paper.server import LatencyModel
 from perpstrader.report import (
@@ -35,7 +36,9 @@ from perpstrader.simulate.world import LEAD_MS, World, simulated
 
 RECONCILE_MS: Final = 3_600_000
 RECONCILE_BARS: Final = 12
-"""A replay compares with the venue each virtual hour, at the least each twelve bars, besides on every event that asks for it."""
+"""A replay compares with the venue each virtual hour, at the least each twelve bars, besides on every event that asks
+for it.
+"""
 
 _PROGRESS_STEPS: Final = 200
 Progress = Callable[[float], None]
@@ -54,9 +57,11 @@ def replay(
     settings: Settings, path: Path, *, interval: str, seed: int = 1, latency: bool = False, progress: Progress | None = None,
     data_dir: Path | None = None,
 ) -> ReplayOutcome:  # fmt: skip
-    """Replay the recording at ``path`` with these settings; equal recordings, settings and seeds give equal fingerprints.
+    """Replay the recording at ``path`` with these settings; equal recordings, settings and seeds give equal
+    fingerprints.
 
-    Raises ``FeedError`` for a recording that cannot be used. The files of a run go to ``<data_dir>/replays/<fingerprint>``.
+    Raises ``FeedError`` for a recording that cannot be used. The files of a run go to
+    ``<data_dir>/replays/<fingerprint>``.
     """
     if interval not in INTERVAL_MS:
         raise PerpsTraderError(f"interval {interval!r} is not known; allowed are {', '.join(INTERVAL_MS)}")
@@ -88,7 +93,9 @@ def for_replay(settings: Settings, feed: Feed, bar_ms: int) -> Settings:
     trader = settings.trader.model_copy(
         update={"symbols": tuple(asset.coin for asset in feed.assets), "bar_ms": bar_ms}
     )
-    execution = settings.execution.model_copy(update={"reconcile_interval_ms": max(RECONCILE_MS, RECONCILE_BARS * bar_ms)})
+    execution = settings.execution.model_copy(
+        update={"reconcile_interval_ms": max(RECONCILE_MS, RECONCILE_BARS * bar_ms)}
+    )
     venue = settings.venue.model_copy(update={"network": "paper", "base_url": None})
     return dataclasses.replace(settings, trader=trader, execution=execution, venue=venue)
 
@@ -147,7 +154,7 @@ async def _money(world: World) -> Money:
     start = world.trader.start_equity_usd
     error = net - (end - start - execution.account.books.cash_flows_usd)
     return Money(
-        start_equity_usd=start, end_equity_usd=end, net_pnl_usd=net, fees_usd=accountant.fees_usd, funding_usd=accountant.funding_usd,
+        start_equity_usd=start, end_equity_usd=end, net_pnl_usd=net.quantize(MICRO), fees_usd=accountant.fees_usd, funding_usd=accountant.funding_usd,
         slippage_usd=world.watch.slippage_usd, identity_error_usd=_to_the_cent(error),
     )  # fmt: skip
 

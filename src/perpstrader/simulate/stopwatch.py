@@ -102,7 +102,8 @@ class Pulse:
 
     @property
     def decisions_per_second(self) -> float | None:
-        """Entries and exits that reached the venue, over the time of their bars less what quiet bars would have taken."""
+        """Entries and exits that reached the venue, over the time of their bars less what quiet bars would have taken.
+        """
         if not self._acted:
             return None
         quiet_ns = self._quiet_ns / self._quiet_bars * self._acting_bars if self._quiet_bars else 0.0

@@ -1,4 +1,5 @@
-"""What a simulated run leaves behind: a fingerprint of everything that happened, and the figures that its report needs."""
+"""What a simulated run leaves behind: a fingerprint of everything that happened, and the figures that its report needs.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ _ENCODER: Final = msgspec.json.Encoder(decimal_format="string", order="sorted")
 
 
 class Watch:
-    """An observer that keeps a running SHA-256 over the ordered decisions, orders, fills and funding, and the lists for a report."""
+    """An observer that keeps a running SHA-256 over the ordered decisions, orders, fills and funding, and the lists for
+    a report.
+    """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -66,7 +69,8 @@ class Watch:
             reasons[trace.verdict.reason] = reasons.get(trace.verdict.reason, 0) + 1
 
     def on_bar(self, candle: Candle) -> None:
-        """One point of the equity curve a bar time; a bar that reached stop and target of what was held is ambiguous."""
+        """One point of the equity curve a bar time; a bar that reached stop and target of what was held is ambiguous.
+        """
         self._bars += 1
         levels = self._levels.get(candle.symbol)
         if levels is not None:
@@ -81,7 +85,9 @@ class Watch:
 
     def on_order(self, order: Order) -> None:
         """Only the fingerprint."""
-        self._add("order", (order.cloid, order.status, order.oid, order.filled, order.average_price, order.intent.purpose))
+        self._add(
+            "order", (order.cloid, order.status, order.oid, order.filled, order.average_price, order.intent.purpose)
+        )
 
     def on_fill(self, effect: FillEffect, order: Order | None) -> None:
         """Keep it, and what it cost against the mid of its moment."""
@@ -108,7 +114,9 @@ class Watch:
         """What each strategy asked for and got."""
         return {
             name: Decisions(
-                signals=count, approved=self._approved.get(name, 0), refused=sum(self._refused.get(name, {}).values()),
+                signals=count,
+                approved=self._approved.get(name, 0),
+                refused=sum(self._refused.get(name, {}).values()),
                 refused_by_reason=dict(self._refused.get(name, {})),
             )  # fmt: skip
             for name, count in self._signals.items()

@@ -1,4 +1,6 @@
-"""A whole world in virtual time: a feed, the paper exchange, a network without sockets, and a trader that knows nothing of it."""
+"""A whole world in virtual time: a feed, the paper exchange, a network without sockets, and a trader that knows nothing
+of it.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,16 @@ from perpstrader.paper.engine import EngineConfig, Exchange
 from perpstrader.paper.feeds.contract import Feed
 from perpstrader.paper.server import InProcessTransport, LatencyModel, PaperVenue, VenueConfig
 from perpstrader.runtime import InlineExecutor, VirtualClock
+from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings import Settings
+from perpstrader.simulate.stopwatch import Stopwatch
+from perpstrader.simulate.watch import Watch
 from perpstrader.state import StateStore
 from perpstrader.traces import TraceStore
 from perpstrader.trader.account import Identity
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.trader import Pace, Trader
-from perpstrader.simulate.stopwatch import Stopwatch
-from perpstrader.simulate.watch import Watch
 from perpstrader.venue.signer import Signer
 
 LEAD_MS: Final = 1_000
@@ -56,7 +59,8 @@ async def simulated(
 ) -> AsyncIterator[World]:  # fmt: skip
     """A started trader on a running market; at the end of the block both have stopped.
 
-    Everything follows from the feed, the settings and ``seed``. The feed's time must lie ``LEAD_MS`` ahead of the clock.
+    Everything follows from the feed, the settings and ``seed``. The feed's time must lie ``LEAD_MS`` ahead of the
+    clock.
     """
     rng = Random(seed)
     identity = simulated_identity(seed)
@@ -66,14 +70,21 @@ async def simulated(
     async with AsyncExitStack() as stack:
         executor = InlineExecutor()
         store = await StateStore.open(
-            state_path, executor=executor, account=identity.account, network="paper", new_epoch=lambda: rng.getrandbits(64), durable=False
+            state_path,
+            executor=executor,
+            account=identity.account,
+            network="paper",
+            new_epoch=lambda: rng.getrandbits(64),
+            durable=False,
         )
         stack.push_async_callback(store.close)
         traces = await stack.enter_async_context(TraceStore.open(traces_path, executor=executor, synchronous="OFF"))
         if stopwatch is not None:
             _time(stopwatch, venue)
-        market = asyncio.create_task(venue.run(), name="market")
-        stack.push_async_callback(_end, market)
+        pool = TaskPool(_raise)
+        market = pool.spawn("market", venue.run())
+        assert market is not None  # the pool has just been made
+        stack.push_async_callback(pool.stop)
         await clock.sleep((feed.start_ms - clock.now_ms() + 1) / 1000)
         transport = InProcessTransport(venue, Random(rng.getrandbits(64)), latency)
         watch = Watch()
@@ -83,7 +94,7 @@ async def simulated(
         )  # fmt: skip
         trader, commands = await build_trader(settings, deps)
         watch.equity_usd = trader.execution.view.equity_usd
-        watch.mid_of = lambda symbol: (snapshot.mid if (snapshot := trader.market.snapshot(symbol)) is not None else None)
+        watch.mid_of = lambda symbol: snapshot.mid if (snapshot := trader.market.snapshot(symbol)) is not None else None
         stack.push_async_callback(trader.stop)
         await trader.start()
         yield World(
@@ -105,6 +116,5 @@ def _time(stopwatch: Stopwatch, venue: PaperVenue) -> None:
     setattr(venue.feed, "steps", lambda sign, quiet: stopwatch.through(steps(sign, quiet), "feed"))  # noqa: B010  # a wrapper on this instance alone
 
 
-async def _end(market: asyncio.Task[None]) -> None:
-    market.cancel()
-    await asyncio.gather(market, return_exceptions=True)
+def _raise(name: str, error: Exception) -> None:
+    raise error

@@ -10,10 +10,11 @@ from pathlib import Path
 from random import Random
 
 import msgspec
-from perpstrader.paper.build import PaperExchange, open_paper
 
 from perpstrader.domain import PerpsTraderError, plain
 from perpstrader.domain.money import CENT
+from perpstrader.paper.build import PaperPlan, open_paper
+from perpstrader.paper.server import LatencyModel
 from perpstrader.runtime import AccountLock, SystemClock, ThreadedExecutor, Transport
 from perpstrader.runtime.http import HttpTransport
 from perpstrader.settings import Settings
@@ -71,7 +72,7 @@ async def run(
 
 
 @asynccontextmanager
-async def running(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Running]:
+async def running(settings: Settings, stop: asyncio.Event | None = None) -> AsyncIterator[Running]:
     """A started trader; at the end of the block it has stopped, and everything is on disk and closed."""
     data_dir = settings.data_dir
     async with AsyncExitStack() as stack:
@@ -95,7 +96,8 @@ async def running(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Runn
         stack.push_async_callback(trader.stop)
         await trader.start()
         yield Running(
-            settings=settings, trader=trader, commands=commands, traces=traces, urls=urls, stop_requested=stop
+            settings=settings, trader=trader, commands=commands, traces=traces, urls=urls,
+            stop_requested=stop or asyncio.Event(),
         )
 
 
@@ -110,11 +112,24 @@ async def _transport(
         if settings.venue.network == "paper":
             await fund_remote(transport, identity.account, plain(settings.paper.balance_usd))
         return transport, {"venue": url}
-    paper: PaperExchange = await stack.enter_async_context(
-        open_paper(settings_for_paper(settings), data_dir, SystemClock())
-    )
+    paper = await stack.enter_async_context(open_paper(paper_plan(settings), data_dir / "exchange", SystemClock()))
     paper.ensure_funded(identity.account, settings.paper.balance_usd)
     return paper.transport(), {"venue": "paper exchange in this process"}
+
+
+def paper_plan(settings: Settings) -> PaperPlan:
+    """The paper exchange that the settings describe; a recorded market is not one that real time can be spent on."""
+    if settings.feed.source != "synthetic":
+        raise PerpsTraderError(
+            f"a recorded market is not traded in real time: run `perpstrader replay {settings.feed.path or 'PATH'}`"
+        )
+    paper = settings.paper
+    latency = LatencyModel(median_s=paper.latency_median_ms / 1000, p99_s=paper.latency_p99_ms / 1000)
+    return PaperPlan(
+        seed=settings.feed.seed, bar_ms=settings.feed.bar_ms, speed=float(settings.feed.speed),
+        network=paper.signature_network, enforce_limits=paper.enforce_limits,
+        latency=latency if paper.latency == "lognormal" else None,
+    )  # fmt: skip
 
 
 def identity_of(settings: Settings, data_dir: Path) -> Identity:

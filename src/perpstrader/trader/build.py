@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from importlib.metadata import version
 from random import Random
 from typing import Final
 
 import msgspec
-from perpstrader.risk.keeper import RiskKeeper
 
-from perpstrader.domain import INTERVAL_MS, AssetSpec, Order, Position, VenueError
+from perpstrader.domain import INTERVAL_MS, AssetSpec, Order, PerpsTraderError, VenueError
 from perpstrader.execution import (
     NUMBER_BLOCK,
     Desk,
     Execution,
     Journal,
-    Note,
     Numbers,
     OrderTracker,
     PositionBook,
 )
 from perpstrader.execution.view import LiquidationPrices
 from perpstrader.risk import RiskManager
+from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.risk.liquidation import liquidation_prices
 from perpstrader.runtime import Clock, DetachedExecutor, Executor, InlineExecutor, Supervisor, Transport
 from perpstrader.runtime.pool import TaskPool
@@ -38,6 +38,7 @@ from perpstrader.trader.decisions import Decider
 from perpstrader.trader.observer import Nobody, Observer
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.trader import REAL_TIME, Pace, Trader
+from perpstrader.trader.wiring import Wiring
 from perpstrader.venue.bars import BarGap
 from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
 from perpstrader.venue.client import HyperliquidClient
@@ -75,27 +76,19 @@ def interval_name(bar_ms: int) -> str:
 
 
 async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands]:
-    """A trader that has read the venue's metadata and its own files, but has sent nothing yet."""
-    recorder: Recorder
-    trader: Trader
+    """A trader that has read the venue's metadata and its own files, but has sent nothing yet.
+
+    Raises ``PerpsTraderError`` for settings that the venue contradicts, ``UnsafeError`` for a signer or an account that must
+    not be traded.
+    """
     counters = RunCounters()
-    pool = TaskPool(lambda name, error: recorder.take(_failure(deps.clock, name, error)))
-    supervisor = Supervisor(deps.clock, lambda name, error: recorder.take(_failure(deps.clock, name, error)))
-    interval = interval_name(settings.bar_ms)
-    recorder = Recorder(
-        deps.traces,
-        deps.clock,
-        TaskPool(lambda name, error: recorder.take(_failure(deps.clock, name, error))),
-        prefix=f"{deps.store.epoch & 0xFFFF:04x}",
-        settings_digest=settings.digest,
-        version=version("perpstrader"),
-        interval=interval,
-        on_gap=lambda text: _gap(counters, recorder, deps.clock, text),
-        observer=deps.observer,
-    )
-    journal = Journal(deps.store, deps.clock, lambda name, error: recorder.take(_failure(deps.clock, name, error)))
+    wiring = Wiring(deps.clock, counters)
+    pool, supervisor = TaskPool(wiring.failed), Supervisor(deps.clock, wiring.failed)
+    recorder = wiring.recorder = _recorder(settings, deps, wiring)
+    journal = Journal(deps.store, deps.clock, wiring.failed)
     client = await _client(settings, deps, journal)
     assets = await client.metadata()
+    symbols = traded_symbols(settings, assets)
     books = await open_books(deps.store, client)
     market = MarketData()
     keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
@@ -103,42 +96,49 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage, assets)
     desk = await _desk(settings, deps, client, assets, market, journal, pool, recorder)
     execution = Execution(
-        desk, deps.store, books, keeper, gate=lambda symbol: trader.gate(symbol), release=risk.release,
-        halt=lambda kind, reason: trader.halt(kind, reason), liquidation=_liquidation(assets),
-        default_stop_fraction=settings.risk.default_stop_fraction,
+        desk, deps.store, books, keeper, gate=wiring.gate, release=risk.release, halt=wiring.halt,
+        liquidation=_liquidation(assets), default_stop_fraction=settings.risk.default_stop_fraction,
     )  # fmt: skip
     execution.view.reservations = lambda: risk.reservations
-    symbols = tuple(symbol for symbol in settings.trader.symbols if symbol in assets)
     decider = Decider(
         execution, risk, market, recorder, deps.clock, deps.store, counters, risk_state=lambda: keeper.state,
         symbols=frozenset(symbols), leverage=settings.venue.leverage, ack_deadline_ms=settings.traces.ack_deadline_ms,
     )  # fmt: skip
-    runners = _runners(settings, deps)
     cycle = Cycle(
-        runners, decider, execution, market, recorder, deps.clock, pool, counters, may_trade=lambda: trader.may_trade()
-    )
-    trader = Trader(
-        settings,
-        deps.clock,
-        deps.store,
-        execution,
-        keeper,
-        market,
-        cycle,
-        decider,
-        recorder,
-        pool,
-        supervisor,
-        counters,
-        deps.pace,
-    )
+        _runners(settings, deps), decider, execution, market, recorder, deps.clock, pool, counters,
+        may_trade=wiring.may_trade,
+    )  # fmt: skip
+    trader = wiring.trader = Trader(
+        settings, deps.clock, deps.store, execution, keeper, market, cycle, decider, recorder, pool, supervisor,
+        counters, deps.pace,
+    )  # fmt: skip
+    interval = interval_name(settings.bar_ms)
     trader.streams = Streams(
-        deps.transport, deps.clock, client.venue_clock, market, trader, account=client.account_address, symbols=symbols,
-        interval=interval, rng=deps.rng, note=lambda kind, text: recorder.take(_plain_note(deps.clock, kind, text)),
+        deps.transport, deps.clock, client.venue_clock, market, trader, account=client.account_address,
+        symbols=symbols, interval=interval, rng=deps.rng, note=wiring.note,
         on_gap=lambda gap: _fill_gap(pool, client, cycle, interval, gap), ping_interval_s=deps.pace.ping_s,
     )  # fmt: skip
-    await _warm_up(client, cycle, market, symbols, interval, settings.bar_ms, deps.clock, recorder)
+    await _warm_up(client, cycle, market, symbols, interval, settings.bar_ms, wiring)
     return trader, Commands(trader, deps.rng)
+
+
+def traded_symbols(settings: Settings, assets: Mapping[str, AssetSpec]) -> tuple[str, ...]:
+    """The symbols of the settings, all of which the venue must list."""
+    for symbol in settings.trader.symbols:
+        if symbol not in assets:
+            near = difflib.get_close_matches(symbol, list(assets), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise PerpsTraderError(f"trader.symbols names {symbol}, which the venue does not list{hint}")
+    return settings.trader.symbols
+
+
+def _recorder(settings: Settings, deps: Deps, wiring: Wiring) -> Recorder:
+    """Its writes have a pool of their own, so that a stop can wait for them when everything else has ended."""
+    return Recorder(
+        deps.traces, deps.clock, TaskPool(wiring.failed), prefix=f"{deps.store.epoch & 0xFFFF:04x}",
+        settings_digest=settings.digest, version=version("perpstrader"), interval=interval_name(settings.bar_ms),
+        on_gap=wiring.gap, observer=deps.observer,
+    )  # fmt: skip
 
 
 async def _client(settings: Settings, deps: Deps, journal: Journal) -> HyperliquidClient:
@@ -241,8 +241,7 @@ async def _warm_up(
     symbols: tuple[str, ...],
     interval: str,
     bar_ms: int,
-    clock: Clock,
-    recorder: Recorder,
+    wiring: Wiring,
 ) -> None:
     """Read history so that strategies can act on the first live bar; without it they warm up by themselves."""
     now = client.venue_clock.now_ms()
@@ -251,16 +250,7 @@ async def _warm_up(
             cycle.warm_up(await client.candles(symbol, interval, now - _WARM_BARS * bar_ms, now))
             market.seed_hours(symbol, await client.candles(symbol, "1h", now - _HOURS * INTERVAL_MS["1h"], now))
         except VenueError as error:
-            recorder.take(_plain_note(clock, "no-history", f"no history for {symbol}: {error}"))
-
-
-def _failure(clock: Clock, name: str, error: Exception) -> Note:
-    text = f"{name}: {type(error).__name__}: {error}"
-    return Note(time_ms=clock.now_ms(), kind="failure", symbol="", text=text, grave=True)
-
-
-def _plain_note(clock: Clock, kind: str, text: str) -> Note:
-    return Note(time_ms=clock.now_ms(), kind=kind, symbol="", text=text)
+            wiring.note("no-history", f"no history for {symbol}: {error}")
 
 
 def _fill_gap(pool: TaskPool, client: HyperliquidClient, cycle: Cycle, interval: str, gap: BarGap) -> None:
@@ -270,8 +260,3 @@ def _fill_gap(pool: TaskPool, client: HyperliquidClient, cycle: Cycle, interval:
         cycle.warm_up(await client.candles(gap.symbol, interval, gap.start_ms, gap.end_ms))
 
     pool.spawn(f"gap-{gap.symbol}", fetch())
-
-
-def _gap(counters: RunCounters, recorder: Recorder, clock: Clock, text: str) -> None:
-    counters.trace_gaps += 1
-    recorder.recent.append(Note(time_ms=clock.now_ms(), kind="trace-gap", symbol="", text=text, grave=True))

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
-from perpstrader.risk.contract import RiskManager
 
 from perpstrader.domain import (
     Action,
@@ -32,6 +31,7 @@ from perpstrader.domain import (
     Verdict,
 )
 from perpstrader.execution import EntryReport, Execution, ExitReport
+from perpstrader.risk.contract import RiskManager
 from perpstrader.runtime import Clock
 from perpstrader.state import StateStore
 from perpstrader.trader.counters import RunCounters

@@ -28,9 +28,9 @@ from perpstrader.domain import (
 from perpstrader.execution import Note
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
-from perpstrader.trader.observer import Observer
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.records import CycleNote, NoteCode
+from perpstrader.trader.observer import Observer
 
 _OPEN_TRACES: Final = 512
 _NOTES_PER_COMMIT: Final = 512
@@ -140,13 +140,16 @@ class Recorder:
         orders = tuple(o for o in trace.orders if order is None or o.cloid != order.cloid) + (
             (order,) if order is not None else ()
         )
+        steps = (*trace.steps, Step(time_ms=now, text=step)) if step else trace.steps
+        if episode and episode not in self._of_episode:
+            steps += self._told_before(episode)
         changed = msgspec.structs.replace(
             trace,
             orders=orders,
             fills=trace.fills + fills,
             errors=trace.errors + errors,
             episode=episode or trace.episode,
-            steps=(*trace.steps, Step(time_ms=now, text=step)) if step else trace.steps,
+            steps=steps,
             completed=trace.completed and not errors,
             outcome_usd=plain(outcome_usd) if outcome_usd is not None else trace.outcome_usd,
             outcome_ms=now if outcome_usd is not None else trace.outcome_ms,
@@ -161,8 +164,12 @@ class Recorder:
         """A note from execution: kept for the console, and added to the trace of its episode."""
         self.recent.append(note)
         trace_id = self._of_episode.get(note.episode)
-        if trace_id is not None and note.kind != "fill":
-            self.amend(trace_id, step=f"{note.kind}: {note.text}")
+        if trace_id is not None:
+            self.amend(trace_id, step=_words(note))
+
+    def _told_before(self, episode: str) -> tuple[Step, ...]:
+        """An entry's fills and its stop are told of before the decision knows the episode that they began."""
+        return tuple(Step(time_ms=n.time_ms, text=_words(n)) for n in self.recent if n.episode == episode)
 
     def trace_of_episode(self, episode: str) -> str | None:
         """The decision that led to an episode, while it is held here."""
@@ -205,6 +212,10 @@ class Recorder:
             gone, old = self._open.popitem(last=False)
             if self._of_episode.get(old.episode) == gone:
                 del self._of_episode[old.episode]
+
+
+def _words(note: Note) -> str:
+    return f"{note.kind}: {note.text}"
 
 
 def _digest(portfolio: Portfolio) -> PortfolioDigest:

@@ -8,8 +8,6 @@ from typing import Final
 
 import msgspec
 
-from perpstrader.risk.keeper import RiskKeeper
-
 from perpstrader.domain import (
     Candle,
     CashFlow,
@@ -24,6 +22,7 @@ from perpstrader.domain import (
     VenueError,
 )
 from perpstrader.execution import Execution, FlattenReport, Note
+from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.runtime import Clock, Heartbeat, Supervisor
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings import Settings
@@ -37,6 +36,7 @@ from perpstrader.venue.market_data import MarketData
 from perpstrader.venue.streams import Streams
 
 _LATE: Final = 4
+_SKEW_ALARM_MS: Final = 500
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +208,11 @@ class Trader:
             return Refusal(
                 reason=Reason.EMERGENCY_STOP, value="true", hint="set EMERGENCY_STOP to false and start again"
             )
+        skew, limit = self.execution.desk.venue_clock.skew_ms, self.settings.execution.max_clock_skew_ms
+        if abs(skew) > limit:
+            return Refusal(
+                reason=Reason.CLOCK_SKEW, value=str(skew), limit=str(limit), unit="ms", hint="set this machine's clock"
+            )
         if self.execution.exits.in_progress(symbol):
             return Refusal(
                 reason=Reason.EXIT_IN_PROGRESS, value=symbol, hint="an exit of the last position is not settled yet"
@@ -253,6 +258,7 @@ class Trader:
 
     async def _check_account(self) -> None:
         """The account's mode and the address budget, each at its own pace (S39, S18)."""
+        await self._check_clock()
         age = self.clock.now_ms() - self.execution.account.mode_read_ms
         if age < self.settings.execution.account_mode_interval_ms:
             return
@@ -263,6 +269,17 @@ class Trader:
             self._note("account-unreadable", str(error))
         except PerpsTraderError as error:
             await self.halt(HaltKind.CASH_FLOW, str(error))
+
+    async def _check_clock(self) -> None:
+        """Measure the venue's clock; expiries are stamped with it, and a large skew stops entries (domain notes, 16)."""
+        try:
+            await self.execution.desk.client.venue_time_ms()
+        except VenueError as error:
+            self._note("clock-unmeasured", str(error))
+            return
+        skew = self.execution.desk.venue_clock.skew_ms
+        if abs(skew) > _SKEW_ALARM_MS:
+            self._note("clock-skew", f"this machine's clock differs from the venue's by {skew} ms")
 
     async def _flush_records(self, beat: Callable[[], None]) -> None:
         while True:

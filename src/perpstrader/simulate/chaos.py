@@ -1,0 +1,139 @@
+"""Between the trader and the paper exchange: faults by plan, a process that can die in the middle of a request, and a
+witness to what was really sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from perpstrader.paper.faults import FaultKind, FrameFate, RandomFaults, RequestFate
+from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, Transport, TransportError
+from perpstrader.simulate.plan import Crash, Moment, Plan
+from perpstrader.simulate.reach import Reach
+
+LATE_MS: Final = 1_500
+"""A request that took longer than any round trip of the latency model counts as time out of reach."""
+
+STREAM: Final = "stream"
+TRADER: Final = "trader"
+
+
+class PlannedFaults:
+    """Faults of a plan: chance by its rates, and blackouts in which every request and every frame is lost.
+
+    ``landed`` counts, by kind, those that hit while an order or a position of the account was open.
+    """
+
+    def __init__(self, plan: Plan, seconds: Callable[[], float], is_at_stake: Callable[[], bool], reach: Reach) -> None:
+        self._chance = RandomFaults(Random(f"campaign faults {plan.seed}"), plan.rates)
+        self._blackouts = plan.blackouts
+        self._seconds = seconds
+        self._is_at_stake = is_at_stake
+        self._reach = reach
+        self.landed: dict[FaultKind, int] = dict.fromkeys(FaultKind, 0)
+
+    def end(self) -> None:
+        """No fault from now on."""
+        self._chance.paused = True
+        self._blackouts = ()
+
+    def of_request(self, path: str) -> RequestFate:
+        """See ``Faults``."""
+        fate = self._chance.of_request(path)
+        if self._is_dark():
+            fate = RequestFate(FaultKind.REQUEST_LOST)
+        self._note(fate.kind)
+        return fate
+
+    def of_frame(self) -> FrameFate:
+        """See ``Faults``; a stream that breaks is out of reach until the trader has another one."""
+        fate = self._chance.of_frame()
+        if self._is_dark():
+            fate = FaultKind.SOCKET_FROZEN
+        self._note(fate)
+        if fate in (FaultKind.SOCKET_FROZEN, FaultKind.SOCKET_DROPPED):
+            self._reach.lose(STREAM)
+        return fate
+
+    def _is_dark(self) -> bool:
+        now = self._seconds()
+        return any(dark.begin_s <= now < dark.end_s for dark in self._blackouts)
+
+    def _note(self, kind: FaultKind | None) -> None:
+        if kind is not None and self._is_at_stake():
+            self.landed[kind] += 1
+
+
+class MortalTransport:
+    """One life's ``Transport``: ``died`` is set in the middle of the request at which the plan lets the trader die.
+
+    After ``kill`` nothing of that life is sent or delivered any more; what was on its way still arrives at the venue.
+    """
+
+    def __init__(
+        self, inner: Transport, now_ms: Callable[[], int], reach: Reach, on_sent: Callable[[bytes], None],
+        crash: Crash | None,
+    ) -> None:  # fmt: skip
+        self._inner = inner
+        self._now_ms = now_ms
+        self._reach = reach
+        self._on_sent = on_sent
+        self._crash = crash
+        self._signed = 0
+        self._dead = False
+        self.died = asyncio.Event()
+
+    async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer:
+        """See ``Transport``."""
+        await self._maybe_die(path, Moment.BEFORE_SENDING)
+        if path == "/exchange":
+            self._signed += 1
+            self._on_sent(body)
+        begin_ms = self._now_ms()
+        try:
+            answer = await self._inner.post(path, body, timeout_s=timeout_s)
+        except TransportError:
+            self._reach.add(begin_ms)
+            raise
+        await self._maybe_die(path, Moment.BEFORE_THE_ANSWER)
+        if answer.status != 200 or self._now_ms() - begin_ms > LATE_MS:
+            self._reach.add(begin_ms)
+        else:
+            self._reach.regain(TRADER)
+        return answer
+
+    async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> Socket:
+        """See ``Transport``."""
+
+        def frame(raw: bytes) -> None:
+            if not self._dead:
+                on_frame(raw)
+
+        def close(reason: str) -> None:
+            if not self._dead:
+                on_close(reason)
+
+        socket = await self._inner.open_socket(frame, close)
+        self._reach.regain(STREAM)
+        return socket
+
+    async def close(self) -> None:
+        """See ``Transport``."""
+        await self._inner.close()
+
+    async def kill(self) -> None:
+        """The process is gone."""
+        self._dead = True
+        self._reach.lose(TRADER)
+        await self._inner.close()
+
+    async def _maybe_die(self, path: str, moment: Moment) -> None:
+        if self._dead:
+            await asyncio.Future()
+        crash, due = self._crash, self._signed + (1 if moment is Moment.BEFORE_SENDING else 0)
+        if crash is not None and path == "/exchange" and moment is crash.moment and due == crash.request:
+            self.died.set()
+            await asyncio.Future()

@@ -1,0 +1,181 @@
+"""One seed's world, from its first instant to the last comparison: market, venue, faults, lives and deaths of a trader."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from perpstrader.domain import PerpsTraderError
+from perpstrader.paper.engine import EngineConfig
+from perpstrader.paper.feeds.synthetic import SyntheticFeed
+from perpstrader.paper.server import InProcessTransport, LatencyModel, PaperVenue, VenueConfig
+from perpstrader.runtime import VirtualClock
+from perpstrader.runtime.loop import run_virtual
+from perpstrader.settings import RiskSettings, Settings, TraderSettings
+from perpstrader.simulate.chaos import MortalTransport, PlannedFaults
+from perpstrader.simulate.ending import judge_the_end
+from perpstrader.simulate.invariants import Witness, WitnessedExchange
+from perpstrader.simulate.life import Life
+from perpstrader.simulate.plan import Plan, plan_of
+from perpstrader.simulate.reach import Reach
+from perpstrader.simulate.world import LEAD_MS, simulated_identity
+
+DEPOSIT_USD: Final = 10_000
+_MICRO: Final = 1_000_000
+_RESTART_S: Final = 2.0
+_STARTS: Final = 200
+
+
+class SeedOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one seed showed; ``failures`` are sentences without seed and command, ``faults`` those that landed."""
+
+    seed: int
+    failures: tuple[str, ...]
+    faults: dict[str, int]
+    evaluated: dict[str, int]
+    orders: int
+    deaths: int
+    longest_unprotected_ms: int
+    virtual_seconds: float
+
+
+def run_seed(seed: int) -> SeedOutcome:
+    """Live through the world of one seed in virtual time; the same seed gives the same outcome.
+
+    An error of the program is a failure of its seed like any other, so that a campaign goes on to the next.
+    """
+    plan = plan_of(seed)
+    with tempfile.TemporaryDirectory(prefix="perpstrader-simulate-") as directory:
+        path = Path(directory) / "state.db"
+        try:
+            return run_virtual(lambda clock: _World(plan, clock, path).live(), start_ms=plan.start_ms)
+        except Exception as error:
+            return SeedOutcome(
+                seed=seed, failures=(f"the run itself failed: {type(error).__name__}: {error}",), faults={},
+                evaluated={}, orders=0, deaths=0, longest_unprotected_ms=0, virtual_seconds=0.0,
+            )  # fmt: skip
+
+
+def campaign_settings(plan: Plan) -> Settings:
+    """Limits wide enough that a campaign meets orders, not refusals by frequency; all safety settings by default."""
+    wide = Decimal("0.9")
+    risk = RiskSettings(
+        max_entries_per_day=100_000, max_entries_per_symbol_day=100_000, max_entries_per_minute=30,
+        loss_streak_limit=100_000, daily_loss_entry_stop_fraction=wide, max_daily_loss_fraction=wide,
+        drawdown_halve_fraction=wide, max_drawdown_fraction=wide, volatility_reduce_fraction=wide,
+        volatility_stop_fraction=wide, min_symbol_max_leverage=3,
+    )  # fmt: skip
+    return Settings(trader=TraderSettings(symbols=plan.symbols), risk=risk)
+
+
+class _World:
+    """The parts of one seed's run."""
+
+    def __init__(self, plan: Plan, clock: VirtualClock, state_path: Path) -> None:
+        self._plan = plan
+        self._clock = clock
+        self._state_path = state_path
+        self._rng = Random(f"campaign life {plan.seed}")
+        self._settings = campaign_settings(plan)
+        self._identity = simulated_identity(plan.seed)
+        self._feed = SyntheticFeed(plan.seed, clock.now_ms() + LEAD_MS)
+        self._reach = Reach(clock.now_ms)
+        self._witness = Witness(
+            self._identity.account, self._feed.assets, clock.now_ms, self._reach,
+            self._settings.execution.protection_deadline_ms,
+        )  # fmt: skip
+        self._engine = WitnessedExchange(self._feed.assets, EngineConfig(), self._witness)
+        self._venue = PaperVenue(self._engine, self._feed, clock, VenueConfig())
+        self._faults = PlannedFaults(plan, self._seconds, self._is_at_stake, self._reach)
+        self._crashes = list(plan.crashes)
+        self._deaths = 0
+        self._errors: list[str] = []
+        self._survivors: tuple[asyncio.Task[Any], ...] = ()
+
+    async def live(self) -> SeedOutcome:
+        """Run to the plan's end, then let everything settle and judge it."""
+        self._venue.fund(self._identity.account, DEPOSIT_USD * _MICRO)
+        market = asyncio.create_task(self._venue.run(), name="market")
+        self._survivors = (market,)
+        await self._clock.sleep(LEAD_MS / 1000 + 0.001)
+        life = await self._born()
+        while (crash := await self._run_until_death(life)) is not None:
+            await self._bury(life, crash)
+            life = await self._born()
+        self._faults.end()
+        await life.end_operator()
+        assert life.trader is not None
+        await judge_the_end(life, self._engine, self._witness, self._clock, DEPOSIT_USD * _MICRO)
+        await life.stop()
+        self._errors += life.errors
+        market.cancel()
+        await asyncio.gather(market, return_exceptions=True)
+        return self._outcome()
+
+    async def _born(self) -> Life:
+        """A trader that has started; one that refuses, or dies at its start, is started again as a supervisor would."""
+        for _ in range(_STARTS):
+            life = self._new_life()
+            start = asyncio.create_task(life.start(), name="start")
+            died = asyncio.create_task(life.transport.died.wait(), name="died")
+            await asyncio.wait((start, died), return_when=asyncio.FIRST_COMPLETED)
+            died.cancel()
+            if start.done() and not start.cancelled() and (error := start.exception()) is None:
+                life.operate()
+                return life
+            if not start.done():
+                await self._bury(life, self._crashes[0].dead_s)
+                continue
+            if not isinstance(error, PerpsTraderError):
+                raise error if error is not None else RuntimeError("the start was cancelled")
+            await life.kill(self._survivors)
+            await self._clock.sleep(_RESTART_S)
+        raise RuntimeError(f"the trader did not start in {_STARTS} attempts")
+
+    def _new_life(self) -> Life:
+        latency = LatencyModel() if self._plan.has_latency else None
+        inner = InProcessTransport(self._venue, Random(self._rng.getrandbits(64)), latency, faults=self._faults)
+        crash = self._crashes[0] if self._crashes else None
+        transport = MortalTransport(inner, self._clock.now_ms, self._reach, self._witness.sent, crash)
+        rng = Random(self._rng.getrandbits(64))
+        return Life(self._settings, self._clock, self._identity, rng, transport, self._witness, self._state_path)
+
+    async def _run_until_death(self, life: Life) -> float | None:
+        """How long it stays dead; ``None`` where it lives to see the end."""
+        left_s = self._plan.duration_s - self._seconds()
+        try:
+            async with asyncio.timeout(max(0.0, left_s)):
+                await life.transport.died.wait()
+        except TimeoutError:
+            return None
+        return self._crashes[0].dead_s
+
+    async def _bury(self, life: Life, dead_s: float) -> None:
+        self._deaths += 1
+        del self._crashes[0]
+        await life.kill(self._survivors)
+        self._errors += life.errors
+        await self._clock.sleep(dead_s)
+
+    def _seconds(self) -> float:
+        return (self._clock.now_ms() - self._plan.start_ms) / 1000
+
+    def _is_at_stake(self) -> bool:
+        account = self._identity.account
+        return bool(self._engine.open_orders(account)) or bool(self._engine.account_state(account).positions)
+
+    def _outcome(self) -> SeedOutcome:
+        self._witness.end()
+        failures = [*self._witness.failures, *(f"an error nobody foresaw: {text}" for text in dict.fromkeys(self._errors))]
+        return SeedOutcome(
+            seed=self._plan.seed, failures=tuple(failures),
+            faults={kind.value: count for kind, count in self._faults.landed.items()},
+            evaluated=dict(sorted(self._witness.evaluated.items())), orders=self._witness.orders, deaths=self._deaths,
+            longest_unprotected_ms=self._witness.longest_unprotected_ms, virtual_seconds=self._seconds(),
+        )  # fmt: skip
