@@ -14,6 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
+from tests.scenario.market import Bar, ScriptedFeed
+
 from perpstrader.domain import Action, MarketView, Side, Signal, Trace
 from perpstrader.execution import Note
 from perpstrader.paper.engine import Fill, Grouping, NewOrder, OrderView, Tif
@@ -27,7 +29,6 @@ from perpstrader.strategies import BaseStrategy
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands, SignalRequest
 from perpstrader.trader.trader import REAL_TIME, Trader
-from tests.scenario.market import Bar, ScriptedFeed
 
 T = TypeVar("T")
 Wish = Callable[["Scripted", MarketView], Any]

@@ -9,7 +9,7 @@ import msgspec
 
 from perpstrader.domain.market import INTERVAL_MS
 from perpstrader.paper.engine.assets import EngineAsset
-from perpstrader.paper.engine.market import BarClose, Level, MarketUpdate
+from perpstrader.paper.engine.market import BarClose, MarketUpdate
 from perpstrader.paper.feeds.contract import FeedReport, FeedStep, Grade, never_quiet
 from perpstrader.paper.feeds.facts import asset_for
 from perpstrader.paper.feeds.ladder import Ticks, ladder

@@ -5,13 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from tests.scenario.kit import Stage, go, leave, play, reduce_by
+from tests.scenario.market import Bar, calm
 
 from perpstrader.domain import Side
 from perpstrader.execution.protection import Protector
 from perpstrader.paper.server import LatencyModel
 from perpstrader.traces.explain import explain
-from tests.scenario.kit import Stage, go, leave, play, reduce_by
-from tests.scenario.market import Bar, calm
 
 CALM = {"BTC": calm(60_000)}
 
@@ -41,7 +41,8 @@ def test_S20_the_trace_tells_signal_rules_order_and_protection_in_plain_words() 
         trace = await stage.trader.recorder._store.get(decision.id)
         assert trace is not None
         text = "\n".join(explain(trace))
-        for word in ("alpha", "SPREAD_TOO_WIDE", "DEPTH_TOO_THIN", "LIQUIDATION_DISTANCE", "RISK_PER_TRADE", "58,800"):
+        rules = ("SPREAD_TOO_WIDE", "DEPTH_TOO_THIN", "LIQUIDATION_DISTANCE", "RISK_PER_TRADE")
+        for word in ("alpha", *rules, "Approved", "stop 58800", "fill: bought", "stop-confirmed"):
             assert word in text, f"{word} is missing in:\n{text}"
         assert trace.led_to_order
         [order] = trace.orders
@@ -115,14 +116,19 @@ def test_S21_after_a_partial_exit_the_stop_is_as_large_as_what_is_left() -> None
     _reduced()
 
 
-def test_S21_the_proof_fails_where_a_confirmed_stop_is_never_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Protector._pass
+def test_S21_the_proof_fails_where_a_protected_position_is_never_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ensure, done = Protector.ensure, set[str]()
 
-    async def once(self: Protector, symbol: str) -> bool:
-        """Mutant: whoever has a stop, of whatever size, is left alone."""
-        return True if symbol in self._confirmed else await place(self, symbol)
+    async def once(self: Protector, symbol: str) -> None:
+        """Mutant: who has a stop, of whatever size, is left alone."""
+        if symbol not in done:
+            await ensure(self, symbol)
+        if self.stop_of(symbol) is not None:
+            done.add(symbol)
 
-    monkeypatch.setattr(Protector, "_pass", once)
+    monkeypatch.setattr(Protector, "ensure", once)
     with pytest.raises(AssertionError):
         _reduced()
 
