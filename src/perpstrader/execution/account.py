@@ -7,6 +7,7 @@ never flattens, because a wrong reading is no loss.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Final
@@ -64,6 +65,7 @@ class AccountWatch:
         self.mode = AccountMode.UNKNOWN
         self.mode_read_ms = 0
         self._suspect: tuple[Decimal, int] | None = None
+        self._reported_usd: Decimal | None = None
 
     async def check_mode(self) -> AccountMode:
         """The account's mode; raises ``UnsafeError`` for one whose equity does not live in the perp account."""
@@ -78,7 +80,13 @@ class AccountWatch:
 
     async def refresh(self) -> AccountState:
         """A fresh account state; raises ``VenueError`` when none came. An older answer never replaces a newer one."""
-        state = await self._desk.client.account()
+        sent = self._desk.clock.now_ms()
+        try:
+            state = await self._desk.client.account()
+        except VenueError:
+            self._desk.reach.missed(sent)
+            raise
+        self._desk.reach.answered(self._desk.clock.now_ms())
         if self.state is None or state.time_ms >= self.state.time_ms:
             self.state, self.read_ms = state, self._desk.clock.now_ms()
             await self._check(state)
@@ -98,16 +106,21 @@ class AccountWatch:
         return self.state.cash_basis_usd - self.books.expected_usd
 
     async def _check(self, state: AccountState) -> None:
-        difference = self.unexplained_usd
-        if difference is None or abs(difference) <= self.books.tolerance_usd:
+        difference, tolerance = self.unexplained_usd, self.books.tolerance_usd
+        if difference is None or abs(difference) <= tolerance:
             self._suspect = None
             return
         now = self._desk.clock.now_ms()
-        if self._suspect is None or self._suspect[0] != difference:
+        if self._suspect is None or (self._suspect[0] > 0) is not (difference > 0):
             self._suspect = (difference, now)
-            await self._read_money()
+            with contextlib.suppress(VenueError):  # a row that cannot be read explains nothing; the state is good
+                await self._read_money()
             return
+        known = self._reported_usd
+        if known is not None and abs(difference - known) <= tolerance:
+            return  # halted for already; a resume with a reason has accepted it
         if now - self._suspect[1] >= _BETWEEN_READS_MS and state.time_ms > self._fills.newest_ms:
+            self._reported_usd = difference
             await self._halt(
                 HaltKind.CASH_FLOW,
                 f"equity differs from the ledger by {difference:f} USD (venue {state.cash_basis_usd:f}, "

@@ -123,15 +123,16 @@ class Accountant:
             self._books.cash_flows_usd += flow.usd
             self._books.rows += 1
             self._risk.on_cash_flow(flow.usd, flow.time_ms)
-            self._desk.journal.later(lambda tx, flow=flow: tx.ledger.add_cash_flow(flow))  # type: ignore[misc]  # a default binds the loop's flow
+            self._desk.journal.later(_write_flow(flow))
             self._desk.say("cash-flow", "", f"{flow.kind} of {flow.usd:f} USD")
             new += 1
         return new
 
-    def book_adopted(self, holding: Holding) -> None:
-        """An episode that began without fills of ours."""
-        frozen = _frozen(holding)
-        self._desk.journal.later(lambda tx: _store_holding(tx, holding.symbol, frozen, ended=None, reason=""))
+    def book_adopted(self, symbol: str, before: Holding | None, holding: Holding | None) -> None:
+        """The book has followed the venue: an episode ended, or began, without fills of ours."""
+        ended, live = _frozen(before), _frozen(holding)
+        reason = "the venue's position differed"
+        self._desk.journal.later(lambda tx: _store_holding(tx, symbol, live, ended=ended, reason=reason))
 
 
 def restored_holdings(tx: Transaction, symbols: Iterable[str]) -> list[Holding]:
@@ -169,6 +170,10 @@ def _write_funding(payment: FundingPayment, holding: Holding | None) -> Write:
             _store_holding(tx, payment.symbol, holding, ended=None, reason="")
 
     return write
+
+
+def _write_flow(flow: CashFlow) -> Write:
+    return lambda tx: tx.ledger.add_cash_flow(flow)
 
 
 def _store_holding(tx: Transaction, symbol: str, live: Holding | None, *, ended: Holding | None, reason: str) -> None:

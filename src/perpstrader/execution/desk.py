@@ -84,6 +84,11 @@ class VenueClock(Protocol):
         """Estimated venue time."""
         ...
 
+    @property
+    def skew_ms(self) -> int:
+        """How far our clock is behind (positive) or ahead of it."""
+        ...
+
 
 class Numbers:
     """Intent numbers from blocks that the store has reserved, so that naming an order never waits for the disk."""
@@ -240,9 +245,7 @@ class Desk(msgspec.Struct, kw_only=True):
         try:
             requests = [self.request(order) for order in orders]
             sent = self.clock.now_ms()
-            acks = list(
-                await self.client.place(requests, grouping=grouping, expires_ms=orders[0].expires_ms)
-            )
+            acks = list(await self.client.place(requests, grouping=grouping, expires_ms=orders[0].expires_ms))
         except PerpsTraderError as error:
             self.say("not-sent", orders[0].intent.symbol, str(error), episode=orders[0].intent.episode, grave=True)
             return [NotSent(str(error)) for _ in orders]

@@ -9,6 +9,7 @@ Whatever filled gets protected before anything is booked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
@@ -20,10 +21,10 @@ from perpstrader.domain import (
     Order,
     OrderIntent,
     OrderStatus,
+    PerpsTraderError,
     Purpose,
     Reason,
     Refusal,
-    StateError,
     TimeInForce,
     Trigger,
 )
@@ -36,6 +37,10 @@ from perpstrader.venue.contract import Filled, Grouping, NotSent, OrderAck, Orde
 from perpstrader.venue.settlement import settle
 
 _RESTING_CHECK_S: Final = 1.0
+_CANCEL_PATIENCE_S: Final = 30.0
+_PLANS: Final = 2_000
+_GROUP: Final = 3
+"""An entry, its stop and its target take a number each."""
 
 Gate = Callable[[str], Refusal | None]
 
@@ -72,7 +77,11 @@ class EntryDesk:
 
     def is_busy(self, symbol: str, cloid: str) -> bool:
         """True while a task of this process sends, watches or settles the order."""
-        return symbol in self._in_flight or cloid in self._handled
+        return symbol in self._in_flight or self.is_handled(cloid)
+
+    def is_handled(self, cloid: str) -> bool:
+        """True while a task watches or settles the order."""
+        return cloid in self._handled
 
     def plan_of(self, order: Order) -> Plan | None:
         """The stop and target that the entry was approved with."""
@@ -102,22 +111,39 @@ class EntryDesk:
             )
         self._in_flight[symbol] = None
         try:
-            return await self._submit(approved, digest, trace_ack, ack_deadline_ms)
+            orders = self._orders(approved, digest)
+        except PerpsTraderError as error:
+            self._in_flight.pop(symbol, None)
+            return self._not_sent(approved, Reason.SUBMISSION_FAILED, str(error))
+        try:
+            return await self._submit(approved, orders, trace_ack, ack_deadline_ms)
+        except BaseException:
+            self._abandon(approved, orders[0])
+            raise
         finally:
             self._in_flight.pop(symbol, None)
 
+    def _abandon(self, approved: Approved, entry: Order) -> None:
+        """Whoever waited was cut off: an entry that may be at the venue is settled and holds its reservation till
+        then.
+        """
+        known = self._desk.orders.get(entry.cloid)
+        if known is not None and known.is_live and not self.is_handled(entry.cloid):
+            self._desk.pool.spawn(f"settle-{entry.cloid}", self._settle_unknown(approved.reservation, entry))
+        elif known is None or not known.is_live:
+            self._release(approved.reservation)
+
     async def _submit(
-        self, approved: Approved, digest: str, trace_ack: Callable[[], Awaitable[object]] | None, ack_deadline_ms: int
+        self,
+        approved: Approved,
+        orders: list[Order],
+        trace_ack: Callable[[], Awaitable[object]] | None,
+        ack_deadline_ms: int,
     ) -> EntryReport:
-        orders = self._orders(approved, digest)
-        if orders is None:
-            return self._not_sent(
-                approved, Reason.SUBMISSION_FAILED, "no intent number is left until the store can be written"
-            )
         entry = orders[0]
         try:
             fresh = await self._desk.journal.commit(self._commit(orders, approved))
-        except (StateError, TimeoutError) as error:
+        except Exception as error:
             return self._not_sent(approved, Reason.SUBMISSION_FAILED, f"the intent could not be written: {error}")
         if not fresh:
             return self._not_sent(approved, Reason.DUPLICATE_SIGNAL, approved.signal.id)
@@ -131,11 +157,7 @@ class EntryDesk:
                 )
             self._release(approved.reservation)
             return EntryReport(order=None, episode=entry.intent.episode, refusal=refusal)
-        for order in orders:
-            self._desk.orders.add(order)
-        requests = [self._desk.request(order) for order in orders]
-        grouping = Grouping.ENTRY_WITH_CHILDREN if len(orders) > 1 else Grouping.NONE
-        acks = await self._desk.client.place(requests, grouping=grouping, expires_ms=entry.expires_ms)
+        acks = await self._desk.send(orders, Grouping.ENTRY_WITH_CHILDREN)
         return await self._after(approved, orders, acks)
 
     async def _after(self, approved: Approved, orders: list[Order], acks: Sequence[OrderAck]) -> EntryReport:
@@ -153,8 +175,7 @@ class EntryDesk:
             return EntryReport(order=self._desk.orders.get(entry.cloid), episode=entry.intent.episode,
                                refusal=Refusal(reason=Reason.SUBMISSION_FAILED, value=ack.text, hint=hint))  # fmt: skip
         if isinstance(ack, Filled):
-            await self._filled(entry, ack)
-            self._release(approved.reservation)
+            await self._filled(approved, entry, ack)
         elif isinstance(ack, Resting):
             self._desk.orders.update(entry.cloid, status=OrderStatus.RESTING, oid=ack.oid)
             self._desk.pool.spawn(f"resting-{entry.cloid}", self._watch_resting(approved, entry))
@@ -170,16 +191,20 @@ class EntryDesk:
             self._desk.pool.spawn(f"settle-{entry.cloid}", self._settle_unknown(approved.reservation, entry))
         return EntryReport(order=self._desk.orders.get(entry.cloid), episode=entry.intent.episode)
 
-    async def _filled(self, entry: Order, ack: Filled) -> None:
+    async def _filled(self, approved: Approved, entry: Order, ack: Filled) -> None:
+        """An IOC's rest is gone; what else crossed for a part may rest with the rest (API sheet 2.3)."""
         self._desk.orders.update(entry.cloid, oid=ack.oid)
+        await self._fills.expect(entry.cloid, min(ack.size, entry.intent.size))
         if entry.intent.tif is TimeInForce.IOC:
-            await self._fills.expect(entry.cloid, ack.size)
             self._desk.orders.finish_partial(
                 entry.cloid, ack.size, "the rest found no price within the bound", self._desk.clock.now_ms()
             )
+        order = self._desk.orders.get(entry.cloid)
+        if order is not None and order.is_live:
+            self._desk.orders.update(entry.cloid, status=OrderStatus.RESTING)
+            self._desk.pool.spawn(f"resting-{entry.cloid}", self._watch_resting(approved, entry))
         else:
-            await self._fills.expect(entry.cloid, min(ack.size, entry.intent.size))
-            self._desk.pool.spawn(f"settle-{entry.cloid}", self._settle_unknown(0, entry))
+            self._release(approved.reservation)
         await self._protector.ensure(entry.intent.symbol)
 
     def _take_children(self, children: Sequence[Order], acks: Sequence[OrderAck]) -> None:
@@ -191,14 +216,17 @@ class EntryDesk:
 
     async def _settle_unknown(self, reservation: int, entry: Order) -> None:
         """Prove what became of the entry; a fill seen meanwhile is protected without waiting for this."""
-        await self.settle(entry)
-        if reservation:
+        try:
+            await self.settle(entry)
+        finally:
             self._release(reservation)
 
     async def settle(self, entry: Order) -> None:
         """Ask until the outcome is proven, then book it and see to the protection; its children go with it when it
-        never was.
+        never was. One that rests unwatched is taken back.
         """
+        if entry.cloid in self._handled:
+            return
         self._handled[entry.cloid] = None
         try:
             await self._settle(entry)
@@ -206,21 +234,29 @@ class EntryDesk:
             self._handled.pop(entry.cloid, None)
 
     async def _settle(self, entry: Order) -> None:
-        expires = entry.expires_ms if entry.expires_ms is not None else self._desk.clock.now_ms()
+        await self._take_record(entry)
+        order = self._desk.orders.get(entry.cloid)
+        if order is not None and order.is_live:
+            await self._cancel_resting(entry, "its answer was lost; it is taken back rather than left unattended")
+        self._drop_children(entry)
+        await self._protector.ensure(entry.intent.symbol)
+
+    async def _take_record(self, entry: Order) -> None:
+        """The venue's proof of what became of the entry, with all its fills; one that is live stays so."""
+        expires = entry.expires_ms if entry.expires_ms is not None else self._desk.venue_clock.now_ms()
         settled = await settle(
             self._desk.client, self._desk.clock, entry.cloid, expires_ms=expires, sent_ms=entry.sent_ms
         )
         await self._fills.poll(entry.sent_ms)
-        order = self._desk.orders.apply_record(entry.cloid, settled.record)
+        self._desk.orders.apply_record(entry.cloid, settled.record)
         if settled.record.group is OrderGroup.FILLED:
-            await self._fills.expect(entry.cloid, entry.intent.size)
-        if order is not None and order.status.is_terminal and order.filled == 0:
-            self._drop_children(entry)
-        await self._protector.ensure(entry.intent.symbol)
-        if order is not None and order.status is OrderStatus.RESTING:
-            await self._cancel_resting(entry, "its answer was lost; it is taken back rather than left unattended")
+            await self._fills.complete(entry.cloid)
 
     def _drop_children(self, entry: Order) -> None:
+        """Children of an entry that ended without a fill were never armed, or were cancelled with it."""
+        known = self._desk.orders.get(entry.cloid)
+        if known is None or known.is_live or known.filled > 0:
+            return
         for order in self._desk.orders.live(entry.intent.symbol):
             if order.intent.group == entry.intent.group and order.intent.group and order.cloid != entry.cloid:
                 self._desk.orders.update(order.cloid, status=OrderStatus.NEVER_ARMED, detail="its entry never filled")
@@ -231,14 +267,17 @@ class EntryDesk:
         """
         deadline = approved.signal.created_ms + approved.signal.ttl_ms
         self._handled[entry.cloid] = None
-        while (order := self._desk.orders.get(entry.cloid)) is not None and order.is_live:
-            now = self._desk.clock.now_ms()
-            if now >= deadline or self._gate(entry.intent.symbol) is not None:
-                await self._cancel_resting(entry, "its time to live is over or entries are stopped")
-                break
-            await self._desk.clock.sleep(min(_RESTING_CHECK_S, max(0.001, (deadline - now) / 1000)))
-        self._handled.pop(entry.cloid, None)
-        self._release(approved.reservation)
+        try:
+            while (order := self._desk.orders.get(entry.cloid)) is not None and order.is_live:
+                now = self._desk.clock.now_ms()
+                if now >= deadline or self._gate(entry.intent.symbol) is not None:
+                    await self._cancel_resting(entry, "its time to live is over or entries are stopped")
+                    break
+                await self._desk.clock.sleep(min(_RESTING_CHECK_S, max(0.001, (deadline - now) / 1000)))
+        finally:
+            self._handled.pop(entry.cloid, None)
+            self._release(approved.reservation)
+        self._drop_children(entry)
         await self._protector.ensure(entry.intent.symbol)
 
     async def _cancel_resting(self, entry: Order, why: str) -> None:
@@ -246,33 +285,32 @@ class EntryDesk:
         pause = 0.25
         while (order := self._desk.orders.get(entry.cloid)) is not None and order.is_live:
             await self._desk.client.cancel([(entry.intent.symbol, entry.cloid)])
-            expires = entry.expires_ms if entry.expires_ms is not None else self._desk.clock.now_ms()
-            settled = await settle(
-                self._desk.client, self._desk.clock, entry.cloid, expires_ms=expires, sent_ms=entry.sent_ms
-            )
-            await self._fills.poll(entry.sent_ms)
-            self._desk.orders.apply_record(entry.cloid, settled.record)
-            if settled.record.group is OrderGroup.FILLED:
-                await self._fills.expect(entry.cloid, entry.intent.size)
-            if settled.record.group is not OrderGroup.LIVE:
+            await self._take_record(entry)
+            known = self._desk.orders.get(entry.cloid)
+            if known is None or not known.is_live:
                 break
             await self._desk.clock.sleep(pause)
             pause = min(5.0, pause * 2)
         self._desk.say("entry-ended", entry.intent.symbol, why, episode=entry.intent.episode)
 
     async def cancel_all(self, why: str) -> int:
-        """Take back every live entry; returns how many there were. Protective orders are untouched (S16)."""
-        entries = self._desk.orders.live(purpose=Purpose.ENTRY)
-        await asyncio.gather(*(self._cancel_resting(order, why) for order in entries))
-        return len(entries)
-
-    def _orders(self, approved: Approved, digest: str) -> list[Order] | None:
-        """The entry, its stop, and its target where it has one, as attempts with their cloids; ``None`` without
-        numbers.
+        """Take back every live entry; returns how many the venue has shown to be over within half a minute, those left
+        are settled by reconciliation. Protective orders are untouched (S16).
         """
-        signal, number = approved.signal, self._desk.numbers.take()
-        if number is None:
-            return None
+        entries = self._desk.orders.live(purpose=Purpose.ENTRY)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CANCEL_PATIENCE_S):
+                await asyncio.gather(*(self._cancel_resting(order, why) for order in entries))
+        over = [self._desk.orders.get(order.cloid) for order in entries]
+        return sum(order is None or not order.is_live for order in over)
+
+    def _orders(self, approved: Approved, digest: str) -> list[Order]:
+        """The entry, its stop, and its target where it has one, as attempts with their cloids, each checked against the
+        venue's rules; raises what must not be sent.
+        """
+        if self._desk.numbers.left < _GROUP:
+            raise PerpsTraderError("no intent number is left until the store can be written")
+        signal, number = approved.signal, self._desk.numbers.take() or 0
         episode, now = f"{signal.symbol}-{number}", self._desk.clock.now_ms()
         tif = (TimeInForce.ALO if approved.post_only else TimeInForce.GTC) if approved.resting else TimeInForce.IOC
         entry = OrderIntent(
@@ -308,6 +346,10 @@ class EntryDesk:
                 trigger=Trigger(price=trigger, is_stop=is_stop), reason="sent with the entry",
             )  # fmt: skip
             orders.append(self._desk.attempt(msgspec.structs.replace(child, group=number), 1, expires_ms=expires))
+        for order in orders:
+            self._desk.request(order)
+        while len(self._plans) > _PLANS:
+            self._plans.pop(next(iter(self._plans)))
         return orders
 
     def _target_limit(self, approved: Approved) -> Decimal:

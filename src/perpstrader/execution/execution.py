@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from perpstrader.domain import (
+    ZERO,
     Approved,
     CashFlow,
     Fill,
@@ -18,6 +19,8 @@ from perpstrader.domain import (
     OrderStatus,
     Position,
     Purpose,
+    Reason,
+    Refusal,
     VenueError,
 )
 from perpstrader.execution.account import AccountWatch, Books
@@ -27,12 +30,12 @@ from perpstrader.execution.entry import EntryDesk, EntryReport, Gate, plan_from
 from perpstrader.execution.exits import ExitDesk, ExitReport
 from perpstrader.execution.fills import FillCollector, is_ours
 from perpstrader.execution.flatten import FlattenReport, flatten
-from perpstrader.execution.positions import FillEffect, Holding
+from perpstrader.execution.positions import FOREIGN, FillEffect, Holding, Plan
 from perpstrader.execution.protection import Protector
 from perpstrader.execution.reconcile import Reconciler
 from perpstrader.execution.view import LiquidationPrices, PortfolioView
 from perpstrader.state import StateStore, Transaction
-from perpstrader.venue.contract import LeverageSet, OrderRecord
+from perpstrader.venue.contract import LeverageSet, OrderGroup, OrderRecord
 
 _RECENT_FILLS: Final = 5_000
 NUMBER_BLOCK: Final = 10_000
@@ -60,19 +63,29 @@ class Execution:
         self._store = store
         self._halt = halt
         self.accountant = Accountant(desk, books, risk)
-        self.fills = FillCollector(desk, self._on_effect, lambda order: self.entries.plan_of(order))
+        self._gate = gate
+        self._reserving = False
+        self.fills = FillCollector(desk, self._on_effect, self._plan_of)
         self.exits = ExitDesk(desk, self.fills)
-        self.protector = Protector(
-            desk, self.exits.close, default_stop_fraction, lambda symbol: symbol in self.reconciler.ignored
-        )
-        self.entries = EntryDesk(desk, self.fills, self.protector, gate=gate, release=release)
+        self.protector = Protector(desk, self.fills, self.exits.close, default_stop_fraction, self._is_exempt)
+        self.entries = EntryDesk(desk, self.fills, self.protector, gate=self._refusal, release=release)
         self.account = AccountWatch(desk, self.fills, books, halt, self.read_money)
         self.view = PortfolioView(desk, self.account, self.protector, liquidation)
         self.view.exits_in_progress = self.exits.in_progress
         self.reconciler = Reconciler(
             desk, self.fills, self.account, self.entries, self.exits, self.protector, self.view,
             halt=halt, read_money=self.read_money, on_adopted=self.accountant.book_adopted,
+            on_record=self.on_order_record,
         )  # fmt: skip
+
+    @property
+    def paused_until_ms(self) -> int:
+        """No entries before this time of our clock: the venue was halted, or took post-only orders alone."""
+        return self.desk.paused_until_ms
+
+    def entries_paused(self) -> bool:
+        """True while entries wait because the venue was halted shortly ago."""
+        return self.desk.clock.now_ms() < self.desk.paused_until_ms
 
     # --- start ---
 
@@ -84,8 +97,12 @@ class Execution:
             saved.holdings, [(fill.symbol, fill.tid, fill.time_ms) for fill in reversed(saved.recent)]
         )
         self.desk.positions.start_at(saved.floor_ms)
+        if len(saved.recent) >= _RECENT_FILLS:  # what is older was applied, and is remembered no longer
+            self.desk.positions.start_at(min(fill.time_ms for fill in saved.recent) + 1)
         self.fills.newest_ms = max([saved.floor_ms, *(fill.time_ms for fill in saved.recent)])
-        self.desk.orders.restore(saved.live)
+        for holding in self.desk.positions.holdings.values():
+            self.protector.begin_clock(holding)
+        self.desk.orders.restore(_with_booked_fills(order, saved.recent) for order in saved.live)
         self.accountant.restore(saved.funding, saved.flows, floor_ms=saved.floor_ms)
         for order in saved.live:
             if order.intent.purpose is Purpose.ENTRY:
@@ -121,6 +138,8 @@ class Execution:
         """Cancel entries, close everything, verify, and say what happened to each position (S05); halting is the
         caller's first step.
         """
+        if symbols is None:  # what the policy leaves alone is left alone
+            symbols = [symbol for symbol in self.desk.assets if not self.reconciler.is_ignored(symbol)]
         return await flatten(self.desk, self.entries, self.exits, self.account, reason, symbols)
 
     def position(self, symbol: str) -> Position | None:
@@ -165,6 +184,8 @@ class Execution:
         if before is None:
             return
         after = self.desk.orders.apply_record(cloid, record)
+        if record.group is OrderGroup.FILLED and after is not None and after.is_live:
+            self.desk.pool.spawn(f"fills-{cloid}", self.fills.complete(cloid, record.status_ms))
         if (
             after is None
             or before.intent.purpose not in (Purpose.STOP, Purpose.TARGET)
@@ -177,8 +198,30 @@ class Execution:
                 self.protector.lost(after.intent.symbol)
             self._look_again(after.intent.symbol)
 
+    def _refusal(self, symbol: str) -> Refusal | None:
+        """What stops an entry right before it goes out: what is known here, then what the trader's gate says (S03)."""
+        if self.entries_paused():
+            left = (self.desk.paused_until_ms - self.desk.clock.now_ms()) // 1000
+            return Refusal(
+                reason=Reason.VENUE_UNREACHABLE, value=str(left), unit="s left",
+                hint="the venue was halted or took post-only orders alone; entries wait until its books are back",
+            )  # fmt: skip
+        if self.exits.in_progress(symbol):
+            hint = "an exit of the last position is not settled yet"
+            return Refusal(reason=Reason.EXIT_IN_PROGRESS, value=symbol, hint=hint)
+        if self.protector.has_leftovers(symbol):
+            hint = "a stop or target of the last position may still be at the venue and would reduce the next one"
+            return Refusal(reason=Reason.EXIT_IN_PROGRESS, value=symbol, hint=hint)
+        return self._gate(symbol)
+
+    def _plan_of(self, order: Order) -> Plan | None:
+        return self.entries.plan_of(order)
+
+    def _is_exempt(self, symbol: str) -> bool:
+        return self.reconciler.is_ignored(symbol)
+
     async def read_money(self) -> None:
-        """Read fills, funding and cash flows that a stream may have missed, and book them; raises ``VenueError``."""
+        """Read funding and cash flows that a stream may have missed, and book them; raises ``VenueError``."""
         client = self.desk.client
         self.accountant.book_funding(await client.funding(max(0, self.accountant.newest_funding_ms)))
         self.accountant.book_flows(await client.cash_flows(max(0, self.accountant.newest_flow_ms)))
@@ -189,6 +232,17 @@ class Execution:
         for symbol in symbols:
             if not self.protector.is_settled(symbol):
                 self._look_again(symbol)
+        if self.desk.numbers.left < NUMBER_BLOCK // 2 and not self._reserving:
+            self._reserving = True
+            self.desk.pool.spawn("intent-numbers", self._reserve_numbers())
+
+    async def _reserve_numbers(self) -> None:
+        """Another block of intent numbers, well before the one in use ends; without it only exits and stops go out."""
+        try:
+            first = await self._store.transact(lambda tx: tx.intents.reserve_numbers(NUMBER_BLOCK))
+            self.desk.numbers.extend(first, NUMBER_BLOCK)
+        finally:
+            self._reserving = False
 
     async def journal_settled(self) -> None:
         """Everything that happened so far is on disk."""
@@ -202,7 +256,10 @@ class Execution:
         live = self.desk.positions.holdings.get(symbol)
         if live is not None and not self.protector.is_settled(symbol):
             self.protector.lost(symbol)
-        self._look_again(symbol)
+        if effect.opened and effect.holding.owner == FOREIGN:
+            self.reconciler.treat(symbol)
+        else:
+            self._look_again(symbol)
         self.accountant.book_fill(effect, order)
         self._tell(effect, order)
 
@@ -226,6 +283,14 @@ class Execution:
         elif order is None and not is_ours(fill, self.desk.epoch):
             self.view.frozen.setdefault(fill.symbol, f"fill {fill.tid} there is not ours")
             self.desk.say("foreign-fill", fill.symbol, text, grave=True)
+
+
+def _with_booked_fills(order: Order, booked: Sequence[Fill]) -> Order:
+    """The order with the fills that are on disk: its own row may be one write ahead of them or behind."""
+    fills = [f for f in booked if f.cloid == order.cloid or (order.oid is not None and f.oid == order.oid)]
+    filled = sum((fill.size for fill in fills), ZERO)
+    paid = sum((fill.size * fill.price for fill in fills), ZERO)
+    return msgspec.structs.replace(order, filled=filled, average_price=paid / filled if filled else None)
 
 
 class _Restored(msgspec.Struct, frozen=True):

@@ -8,20 +8,35 @@ exit settles first, and becomes a full close where its remainder would fall belo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from perpstrader.domain import ZERO, Order, OrderStatus, Purpose, Side, VenueError
+from perpstrader.domain import (
+    ZERO,
+    Order,
+    OrderStatus,
+    PerpsTraderError,
+    Purpose,
+    Side,
+    TimeInForce,
+    VenueError,
+)
 from perpstrader.domain.money import MIN_NOTIONAL_USD
-from perpstrader.execution.desk import Desk
+from perpstrader.execution.desk import Desk, class_of
 from perpstrader.execution.fills import FillCollector
-from perpstrader.venue.contract import Filled, NotSent, OrderGroup, Rejected, Resting, Unknown
+from perpstrader.execution.positions import Holding
+from perpstrader.venue.contract import Filled, NotSent, OrderGroup, Rejected, Resting
 from perpstrader.venue.settlement import settle
-from perpstrader.venue.wire.errors import ErrorCode
+from perpstrader.venue.wire.errors import ErrorClass, ErrorCode
 
 _UNKNOWN_PAUSE_S: Final = 2.0
+_BOOK_PATIENCE_S: Final = 1.0
+_FILLS_PATIENCE_S: Final = 5.0
+_FLAT_OVERLAP_MS: Final = 60_000
+_IOC_EACH: Final = 3
 _RETRY_PAUSE_S: Final = 0.5
 _MAX_PAUSE_S: Final = 5.0
 _WIDENING: Final = (Decimal(1), Decimal(3), Decimal(5), Decimal(10))
@@ -40,6 +55,21 @@ class ExitReport(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     average_price: Decimal | None
     text: str
+
+
+class _Exit(msgspec.Struct, kw_only=True):
+    """One running plan: ``size`` is what is to be sold, ``None`` for all; ``slice`` bounds one order."""
+
+    symbol: str
+    episode: str
+    reason: str
+    start: Decimal
+    size: Decimal | None
+    attempts: int = 0
+    cloids: list[str] = msgspec.field(default_factory=list)
+    slice: Decimal | None = None
+    post_only: bool = False
+    refused: str = ""
 
 
 class ExitDesk:
@@ -76,29 +106,15 @@ class ExitDesk:
     async def _start(self, symbol: str, size: Decimal | None, reason: str) -> ExitReport:
         holding = self._desk.positions.holdings.get(symbol)
         if holding is None:
-            return ExitReport(
-                symbol=symbol,
-                episode="",
-                flat=True,
-                closed=ZERO,
-                left=ZERO,
-                attempts=0,
-                average_price=None,
-                text="already flat",
-            )
+            flat = await self._shown_flat(symbol)
+            text = "already flat" if flat else "our book is flat, but the venue has not shown that it is"
+            return ExitReport(symbol=symbol, episode="", flat=flat, closed=ZERO, left=ZERO, attempts=0,
+                              average_price=None, text=text)  # fmt: skip
         task = self._desk.pool.spawn(f"exit-{symbol}", self._run(symbol, holding.episode, size, reason))
         if task is None:
             text = "the trader is stopping; the position keeps its stop"
-            return ExitReport(
-                symbol=symbol,
-                episode=holding.episode,
-                flat=False,
-                closed=ZERO,
-                left=holding.size,
-                attempts=0,
-                average_price=None,
-                text=text,
-            )
+            return ExitReport(symbol=symbol, episode=holding.episode, flat=False, closed=ZERO, left=holding.size,
+                              attempts=0, average_price=None, text=text)  # fmt: skip
         self._plans[symbol] = task
         return await asyncio.shield(task)
 
@@ -112,78 +128,122 @@ class ExitDesk:
 
     async def _until_done(self, symbol: str, episode: str, size: Decimal | None, reason: str) -> ExitReport:
         start = abs(self._desk.positions.size(symbol))
-        goal = ZERO if size is None else max(ZERO, start - size)
-        attempts, paid, closed, pause = 0, ZERO, ZERO, _RETRY_PAUSE_S
+        plan = _Exit(symbol=symbol, episode=episode, reason=reason, start=start, size=size)
+        pause = _RETRY_PAUSE_S
         while True:
+            if symbol in self._full:
+                plan.size, plan.reason = None, self._full[symbol]
             holding = self._desk.positions.holdings.get(symbol)
-            if holding is None or holding.episode != episode:
+            if holding is not None and holding.episode != plan.episode:
+                if symbol not in self._full:
+                    return self._report(plan, "the episode ended; another one holds a position now")
+                plan.episode = holding.episode  # who asked to close the symbol meant whatever it holds
+            if holding is None:
                 if await self._shown_flat(symbol):
-                    return self._report(symbol, episode, closed, attempts, paid, "closed")
+                    return self._report(plan, "closed", flat=True)
                 pause = await self._pause(pause)
                 continue
-            if symbol in self._full:
-                goal, reason = ZERO, self._full[symbol]
-            left = abs(holding.size) - goal
-            if goal and left <= 0:
-                return self._report(symbol, episode, closed, attempts, paid, "reduced")
-            if goal and self._dust(symbol, goal):
-                goal, left = ZERO, abs(holding.size)
-            attempts += 1
-            order = await self._attempt(
-                symbol, holding.side, left, attempts, episode, holding.owner, full=not goal, reason=reason
-            )
-            if order is not None and order.filled > 0:
-                closed += order.filled
-                paid += order.filled * (order.average_price or ZERO)
-                pause = _RETRY_PAUSE_S
-                continue
-            if attempts == _TELL_AFTER:
-                self._desk.say(
-                    "exit-not-filling",
-                    symbol,
-                    f"{attempts} attempts, still {left} left: {reason}",
-                    episode=episode,
-                    grave=True,
-                )
-            pause = await self._pause(pause)
+            left, text = self._left(plan, holding)
+            if text:
+                return self._report(plan, text)
+            filled = await self._attempt(plan, holding, left)
+            if plan.refused and plan.size is not None:
+                return self._report(plan, f"stopped: {plan.refused}")
+            pause = _RETRY_PAUSE_S if filled else await self._pause(pause)
+            if not filled and plan.attempts == _TELL_AFTER:
+                text = f"{plan.attempts} attempts, still {left} left: {plan.reason}"
+                self._desk.say("exit-not-filling", symbol, text, episode=plan.episode, grave=True)
 
-    async def _attempt(
-        self, symbol: str, side: Side, size: Decimal, number: int, episode: str, owner: str, *, full: bool, reason: str
-    ) -> Order | None:
-        """One IOC; returns the order as it stands when its outcome is known, or after 2 s of not knowing a full
-        close's.
-        """
-        bound = await self._worst_price(symbol, side, number)
-        if bound is None:
-            return None
-        upper = self._upper_bound(symbol, size) if full else self._desk.asset(symbol).floor_size(size)
-        if upper <= 0:
-            return None
-        intent = self._desk.reduce_only_intent(
-            Purpose.EXIT, symbol, side, upper, bound, episode=episode, owner=owner, full_close=full, reason=reason
-        )
-        order = self._desk.attempt(intent, 1, expires_ms=self._desk.expiry(self._desk.settings.exit_expiry_ms))
-        request = self._desk.request(order)
-        self._desk.orders.add(order)
+    def _left(self, plan: _Exit, holding: Holding) -> tuple[Decimal, str]:
+        """What is still to be sold, or why nothing is; a remainder that could not be closed alone goes along (S06)."""
+        held = abs(holding.size)
+        if plan.size is None:
+            return held, ""
+        asset, keep = self._desk.asset(plan.symbol), max(ZERO, plan.start - plan.size)
+        left = asset.floor_size(max(ZERO, min(held - keep, plan.size - self._filled(plan))))
+        if left <= 0:
+            return ZERO, "reduced"
+        if self._is_dust(plan.symbol, held - left):
+            plan.size = None
+            return held, ""
+        if self._is_dust(plan.symbol, left):
+            return ZERO, f"reduced; {left} more would be below the venue's minimum of {MIN_NOTIONAL_USD} USD"
+        return left, ""
+
+    async def _attempt(self, plan: _Exit, holding: Holding, left: Decimal) -> bool:
+        """One order; True when something of it filled. A full close's outcome is awaited for 2 s at most (S03)."""
+        plan.attempts += 1
+        try:
+            order = await self._order(plan, holding, left)
+        except PerpsTraderError as error:
+            self._desk.say("exit-impossible", plan.symbol, str(error), episode=plan.episode, grave=True)
+            plan.refused = str(error)
+            return False
+        if order is None:
+            return False
+        plan.cloids.append(order.cloid)
+        # Whoever dies here leaves the order in the book, where reconciliation settles it.
         await self._desk.journal.within(self._desk.record(order), self._desk.settings.state_deadline_ms)
-        [ack] = await self._desk.client.place([request], expires_ms=order.expires_ms)
+        [ack] = await self._desk.send([order])
         if isinstance(ack, Filled):
-            self._desk.orders.update(order.cloid, oid=ack.oid)
-            await self._fills.expect(order.cloid, ack.size)
-            return self._desk.orders.finish_partial(
-                order.cloid, ack.size, "the rest found no price within the bound", self._now()
-            )
-        if isinstance(ack, Rejected):
-            self._desk.orders.update(order.cloid, status=OrderStatus.REJECTED, detail=ack.text, updated_ms=self._now())
-            if ack.code == ErrorCode.REDUCE_ONLY:
-                await self._fills.poll(order.sent_ms)
+            await self._filled_at_once(order, ack, full=plan.size is None)
+        elif isinstance(ack, Rejected):
+            await self._rejected(plan, order, ack)
         elif isinstance(ack, NotSent):
             self._desk.orders.update(order.cloid, status=OrderStatus.ABANDONED, detail=ack.text)
-        elif isinstance(ack, Unknown | Resting):
-            return await self._unknown(order, full)
-        return self._desk.orders.get(order.cloid)
+        elif isinstance(ack, Resting) and order.intent.tif is TimeInForce.ALO:
+            await self._take_back(order, ack)
+        else:
+            await self._unknown(order, full=plan.size is None)
+        known = self._desk.orders.get(order.cloid)
+        return known is not None and known.filled > 0
 
-    async def _unknown(self, order: Order, full: bool) -> Order | None:
+    async def _order(self, plan: _Exit, holding: Holding, left: Decimal) -> Order | None:
+        """The next attempt: an IOC with a bound, or, while the venue takes post-only orders alone, one at the touch."""
+        asset, full = self._desk.asset(plan.symbol), plan.size is None
+        size = self._upper_bound(plan.symbol, left) if full else asset.floor_size(left)
+        if plan.slice is not None:
+            size = min(size, plan.slice)
+        passive = plan.post_only and plan.attempts % _IOC_EACH != 0
+        price = await self._price(plan.symbol, holding.side, plan.attempts, passive=passive)
+        if price is None or size <= 0:
+            return None
+        intent = self._desk.reduce_only_intent(
+            Purpose.EXIT, plan.symbol, holding.side, size, price, episode=plan.episode, owner=holding.owner,
+            full_close=full, reason=plan.reason,
+        )  # fmt: skip
+        if passive:
+            intent = msgspec.structs.replace(intent, tif=TimeInForce.ALO)
+        return self._desk.attempt(intent, 1, expires_ms=self._desk.expiry(self._desk.settings.exit_expiry_ms))
+
+    async def _filled_at_once(self, order: Order, ack: Filled, *, full: bool) -> None:
+        self._desk.orders.update(order.cloid, oid=ack.oid)
+        if await self._fills.expect(order.cloid, ack.size, patience_s=_FILLS_PATIENCE_S):
+            self._desk.orders.finish_partial(
+                order.cloid, ack.size, "the rest found no price within the bound", self._now()
+            )
+        else:
+            await self._unknown(order, full=full)
+
+    async def _rejected(self, plan: _Exit, order: Order, ack: Rejected) -> None:
+        """A no: what it means for the next attempt. Only a partial exit may end on it, a full close goes on (S04)."""
+        self._desk.orders.update(order.cloid, status=OrderStatus.REJECTED, detail=ack.text, updated_ms=self._now())
+        kind = class_of(ack)
+        plan.post_only = ack.code == ErrorCode.POST_ONLY_WINDOW or (plan.post_only and ack.code == ErrorCode.BAD_ALO_PX)
+        if kind is ErrorClass.FLAT_EVIDENCE:
+            await self._fills.poll(order.sent_ms - _FLAT_OVERLAP_MS)
+        elif ack.code == ErrorCode.VALUE_TOO_LARGE:
+            plan.slice = self._desk.asset(plan.symbol).ceil_size(order.intent.size / 2)
+        elif kind in (ErrorClass.PERMANENT, ErrorClass.AUTH):
+            plan.refused = ack.text
+
+    async def _take_back(self, order: Order, ack: Resting) -> None:
+        """A post-only exit rests at the touch for 2 s, then it is cancelled and priced anew."""
+        self._desk.orders.update(order.cloid, status=OrderStatus.RESTING, oid=ack.oid)
+        await self._desk.clock.sleep(_UNKNOWN_PAUSE_S)
+        await self.settle(order)
+
+    async def _unknown(self, order: Order, *, full: bool) -> None:
         """A full close may go again after 2 s while this one is settled beside it; a partial one is settled first (S03,
         S11).
         """
@@ -191,49 +251,57 @@ class ExitDesk:
         self._desk.say("exit-unknown", order.intent.symbol, f"no answer to {order.cloid}", episode=order.intent.episode)
         if not full:
             await self.settle(order)
-            return self._desk.orders.get(order.cloid)
+            return
         self._desk.pool.spawn(f"settle-{order.cloid}", self.settle(order))
         await self._desk.clock.sleep(_UNKNOWN_PAUSE_S)
-        return self._desk.orders.get(order.cloid)
 
     async def settle(self, order: Order) -> None:
-        """Find out what became of an attempt, with proof, and book its fills."""
-        expires = order.expires_ms if order.expires_ms is not None else self._now()
+        """Find out what became of an attempt, with proof, and book its fills; one that still lives is cancelled."""
+        expires = order.expires_ms if order.expires_ms is not None else self._desk.venue_clock.now_ms()
         self._handled[order.cloid] = None
+        pause = _RETRY_PAUSE_S
         try:
-            settled = await settle(
-                self._desk.client, self._desk.clock, order.cloid, expires_ms=expires, sent_ms=order.sent_ms
-            )
-            await self._fills.poll(order.sent_ms)
-            self._desk.orders.apply_record(order.cloid, settled.record)
-            if settled.record.group is OrderGroup.FILLED:
-                await self._fills.expect(order.cloid, order.intent.size)
+            while (known := self._desk.orders.get(order.cloid)) is not None and known.is_live:
+                settled = await settle(
+                    self._desk.client, self._desk.clock, order.cloid, expires_ms=expires, sent_ms=order.sent_ms
+                )
+                await self._fills.poll(order.sent_ms)
+                self._desk.orders.apply_record(order.cloid, settled.record)
+                if settled.record.group is OrderGroup.FILLED:
+                    await self._fills.complete(order.cloid)
+                elif settled.record.group is OrderGroup.LIVE:
+                    await self._desk.client.cancel([(order.intent.symbol, order.cloid)])
+                    pause = await self._pause(pause)
         finally:
             self._handled.pop(order.cloid, None)
 
-    async def _worst_price(self, symbol: str, side: Side, attempt: int) -> Decimal | None:
+    async def _price(self, symbol: str, side: Side, attempt: int, *, passive: bool) -> Decimal | None:
         """The bound of an attempt: a fresh book's best price, else the newest price known, widened with each attempt
-        (S04, S14).
+        (S04, S14); for a passive one the best price of our own side.
         """
-        touch = None
-        try:
-            book = await self._desk.client.book(symbol)
-            levels = book.bids if side is Side.LONG else book.asks
-            touch = levels[0].price if levels else None
-        except VenueError:
-            pass
-        if touch is None:
-            snapshot = self._desk.prices.snapshot(symbol)
-            if snapshot is not None:
-                touch = snapshot.mark or snapshot.mid or snapshot.last
-        if touch is None:
-            holding = self._desk.positions.holdings.get(symbol)
-            touch = holding.entry_price if holding is not None else None
+        asset, touch = self._desk.asset(symbol), await self._touch(symbol, side, passive=passive)
         if touch is None:
             return None
+        if passive:
+            return asset.price_up(touch) if side is Side.LONG else asset.price_down(touch)
         step = _WIDENING[min(attempt, len(_WIDENING)) - 1]
         slip = min(self._desk.settings.exit_slip_fraction * step, self._desk.settings.max_exit_slip_fraction)
-        return self._desk.asset(symbol).bound(touch * (1 - slip * side.sign), buy=side is Side.SHORT)
+        return asset.bound(touch * (1 - slip * side.sign), buy=side is Side.SHORT)
+
+    async def _touch(self, symbol: str, side: Side, *, passive: bool) -> Decimal | None:
+        """The best opposite price (our own side's for a passive order); a silent venue delays an exit by a second."""
+        with contextlib.suppress(VenueError, TimeoutError):
+            async with asyncio.timeout(_BOOK_PATIENCE_S):
+                book = await self._desk.client.book(symbol)
+            levels = book.bids if (side is Side.LONG) is not passive else book.asks
+            if levels:
+                return levels[0].price
+        snapshot = self._desk.prices.snapshot(symbol)
+        known = (snapshot.mark or snapshot.mid or snapshot.last) if snapshot is not None else None
+        if known is not None:
+            return known
+        holding = self._desk.positions.holdings.get(symbol)
+        return holding.entry_price if holding is not None else None
 
     def _upper_bound(self, symbol: str, size: Decimal) -> Decimal:
         """What the position can be at most: what fills have shown, and every live entry's remainder; the venue clamps
@@ -242,7 +310,7 @@ class ExitDesk:
         in_flight = sum((order.remaining for order in self._desk.orders.live(symbol, Purpose.ENTRY)), ZERO)
         return self._desk.asset(symbol).ceil_size(size + in_flight)
 
-    def _dust(self, symbol: str, remainder: Decimal) -> bool:
+    def _is_dust(self, symbol: str, remainder: Decimal) -> bool:
         """True when what would be left is below the venue's minimum and could not be closed alone (S06)."""
         snapshot = self._desk.prices.snapshot(symbol)
         price = snapshot.mark if snapshot is not None else None
@@ -270,14 +338,19 @@ class ExitDesk:
         await self._desk.clock.sleep(pause)
         return min(_MAX_PAUSE_S, pause * 2)
 
-    def _report(
-        self, symbol: str, episode: str, closed: Decimal, attempts: int, paid: Decimal, text: str
-    ) -> ExitReport:
-        left = self._desk.positions.size(symbol)
-        average = paid / closed if closed else None
-        self._desk.say("exit-done", symbol, f"{text} after {attempts} attempt(s)", episode=episode)
-        return ExitReport(symbol=symbol, episode=episode, flat=left == 0, closed=closed, left=left, attempts=attempts,
-                          average_price=average, text=text)  # fmt: skip
+    def _filled(self, plan: _Exit) -> Decimal:
+        known = (self._desk.orders.get(cloid) for cloid in plan.cloids)
+        return sum((order.filled for order in known if order is not None), ZERO)
+
+    def _report(self, plan: _Exit, text: str, *, flat: bool = False) -> ExitReport:
+        known = [order for order in map(self._desk.orders.get, plan.cloids) if order is not None]
+        closed = self._filled(plan)
+        paid = sum((order.filled * (order.average_price or ZERO) for order in known), ZERO)
+        left = self._desk.positions.size(plan.symbol)
+        self._desk.say("exit-done", plan.symbol, f"{text} after {plan.attempts} attempt(s)", episode=plan.episode)
+        return ExitReport(symbol=plan.symbol, episode=plan.episode, flat=flat and left == 0, closed=closed, left=left,
+                          attempts=plan.attempts, text=text,
+                          average_price=paid / closed if closed else None)  # fmt: skip
 
     def _now(self) -> int:
         return self._desk.clock.now_ms()

@@ -9,7 +9,7 @@ from perpstrader.execution.positions import FillEffect
 
 
 class ExecutionObserver(Protocol):
-    """Told of each thing right when it happens; must not raise. Replay takes its fingerprint and its report from here."""
+    """Told of each thing right when it happens; must not raise. Replay's fingerprint and report come from here."""
 
     def on_bar(self, candle: Candle) -> None:
         """A bar of some symbol closed."""

@@ -105,7 +105,7 @@ class OrderTracker:
         return self.update(cloid, status=status, detail=detail, updated_ms=now_ms)
 
     def finish_filled(self, cloid: str, detail: str, now_ms: int) -> Order | None:
-        """Close an order that the venue's record calls filled below our size: it was clamped, or its rest was dropped."""
+        """Close an order that the venue calls filled below our size: it was clamped, or its rest was dropped."""
         return self.update(cloid, status=OrderStatus.FILLED, detail=detail, updated_ms=now_ms)
 
     async def changed(self) -> None:

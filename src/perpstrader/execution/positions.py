@@ -16,6 +16,8 @@ import msgspec
 from perpstrader.domain import ZERO, Fill, Side
 
 _SEEN_CAP: Final = 20_000
+FOREIGN: Final = "foreign"
+"""The owner of a position that no order of ours opened."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,10 +159,13 @@ class PositionBook:
 
     def overrule(self, symbol: str, size: Decimal, entry_price: Decimal, *, owner: str, now_ms: int) -> None:
         """Take the venue's position for the truth where fills cannot explain it; the old episode ends, a new one
-        begins.
+        begins. On the same side it keeps its owner and its plan, so that it stays protected as it was.
         """
         self.version += 1
-        self.holdings.pop(symbol, None)
+        before = self.holdings.pop(symbol, None)
+        plan = Plan()
+        if before is not None and (before.size > 0) is (size > 0):
+            owner, plan = before.owner, before.plan
         if size != 0:
             self.holdings[symbol] = Holding(
                 symbol=symbol,
@@ -170,6 +175,7 @@ class PositionBook:
                 size=size,
                 cost_usd=size * entry_price,
                 peak_size=abs(size),
+                plan=plan,
                 unprotected_since_ms=now_ms,
                 updated_ms=now_ms,
             )

@@ -13,26 +13,27 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Final
 
-from perpstrader.domain import Order, OrderStatus, Protection, ProtectiveStop, Purpose, Side, Trigger
-from perpstrader.execution.desk import Desk
-from perpstrader.execution.positions import Holding, Plan
-from perpstrader.venue.contract import (
-    AlreadyGone,
-    Canceled,
-    Filled,
-    NotSent,
-    OrderGroup,
-    OrderRecord,
-    Rejected,
-    Resting,
-    Unknown,
+from perpstrader.domain import (
+    Order,
+    OrderStatus,
+    PerpsTraderError,
+    Protection,
+    ProtectiveStop,
+    Purpose,
+    Side,
+    Trigger,
+    make_cloid,
 )
-from perpstrader.venue.settlement import look_up
-from perpstrader.venue.wire.errors import ErrorCode
+from perpstrader.execution.desk import Desk, class_of
+from perpstrader.execution.fills import FillCollector
+from perpstrader.execution.positions import Holding, Plan
+from perpstrader.venue.contract import Canceled, NotSent, OrderGroup, OrderRecord, Rejected, Resting
+from perpstrader.venue.wire.errors import ErrorClass, ErrorCode
 
 _CONFIRM_PAUSES_S: Final = (0.0, 0.1, 0.2, 0.4, 0.8)
 _RETRY_PAUSE_S: Final = 0.5
 _MAX_ATTEMPTS: Final = 40
+_FLAT_OVERLAP_MS: Final = 60_000
 
 CloseUnprotectable = Callable[[str, str], Awaitable[object]]
 
@@ -41,17 +42,22 @@ class Protector:
     """Keeps a confirmed stop of the right size under every position; anybody may call ``ensure`` at any time."""
 
     def __init__(
-        self, desk: Desk, close: CloseUnprotectable, default_stop_fraction: Decimal, exempt: Callable[[str], bool]
+        self,
+        desk: Desk,
+        fills: FillCollector,
+        close: CloseUnprotectable,
+        default_stop_fraction: Decimal,
+        exempt: Callable[[str], bool],
     ) -> None:
         self._desk = desk
+        self._fills = fills
         self._close = close
         self._default_stop = default_stop_fraction
         self._exempt = exempt
         self._locks: dict[str, asyncio.Lock] = {}
         self._again: dict[str, None] = {}
         self._confirmed: dict[str, ProtectiveStop] = {}
-        self._outage_since_ms: dict[str, int] = {}
-        self._outage_ms: dict[str, int] = {}
+        self._closing: dict[str, asyncio.Task[object]] = {}
         self.max_unprotected_ms = 0
         self.max_outage_ms = 0
 
@@ -74,7 +80,9 @@ class Protector:
         holding = self._desk.positions.holdings.get(symbol)
         stops = self._desk.orders.live(symbol, Purpose.STOP)
         if holding is None:
-            return not stops and not self._desk.orders.live(symbol, Purpose.TARGET)
+            return not self._orphans(symbol)
+        if self._exempt(symbol):
+            return True
         return self.stop_of(symbol) is not None and len(stops) == 1
 
     def is_busy(self, symbol: str) -> bool:
@@ -93,40 +101,72 @@ class Protector:
         async with lock:
             for _ in range(_MAX_ATTEMPTS):
                 self._again.pop(symbol, None)
-                done = await self._pass(symbol)
-                if done and symbol not in self._again:
+                if not await self._pass(symbol):
+                    await self._desk.clock.sleep(_RETRY_PAUSE_S)
+                elif symbol not in self._again:
                     return
-        self._desk.say(
-            "protection-exhausted", symbol, f"{_MAX_ATTEMPTS} passes did not settle the protection", grave=True
-        )
+        if symbol in self._desk.positions.holdings:
+            text = f"{_MAX_ATTEMPTS} passes did not settle the protection; it is taken up again"
+            self._desk.say("protection-exhausted", symbol, text, grave=True)
 
     async def _pass(self, symbol: str) -> bool:
+        """One look, and the next right thing; False asks for another look after a pause."""
         holding = self._desk.positions.holdings.get(symbol)
         if holding is None:
             self._confirmed.pop(symbol, None)
-            return await self._cancel(symbol, self._orders_for(symbol), "the position is flat")
+            return await self._cancel(symbol, self._orphans(symbol), "the position is flat")
         if self._exempt(symbol):
             return True
         needed = abs(holding.size)
         stop = await self._find_or_place(holding, needed)
-        current = self._desk.positions.holdings.get(symbol)
-        if current is None or abs(current.size) != needed:
-            return False
+        if not self._is_still(holding, needed):
+            self._again[symbol] = None  # it changed meanwhile: look again at once
+            return True
         if stop is None:
-            return await self._unprotected(holding)
+            await self._unprotected(holding)
+            return False
         self._note_confirmed(holding, stop)
         spare = [order for order in self._desk.orders.live(symbol, Purpose.STOP) if order.cloid != stop.cloid]
         await self._cancel(symbol, spare, "another stop covers the position")
-        await self._upkeep_target(holding, needed)
+        if self._is_still(holding, needed):
+            await self._upkeep_target(holding, needed)
         return True
 
     async def _find_or_place(self, holding: Holding, needed: Decimal) -> ProtectiveStop | None:
+        """The confirmed stop of the position's size; ``None`` also when the position changed meanwhile."""
         for order in self._desk.orders.live(holding.symbol, Purpose.STOP):
-            if order.intent.size == needed and order.intent.side is holding.side:
+            if order.intent.size == needed and order.intent.side is holding.side and self._may_be_armed(order):
                 stop = await self._confirm(order, needed, patient=order.status is not OrderStatus.PENDING)
-                if stop is not None:
+                if stop is not None or not self._is_still(holding, needed):
                     return stop
         return await self._place(holding, needed)
+
+    def _is_still(self, holding: Holding, size: Decimal) -> bool:
+        current = self._desk.positions.holdings.get(holding.symbol)
+        return current is holding and abs(current.size) == size
+
+    def _entry_of(self, order: Order) -> Order | None:
+        """The entry that a stop or target went out with, while it is known here."""
+        if not order.intent.group:
+            return None
+        return self._desk.orders.get(make_cloid(self._desk.epoch, order.intent.group, 1))
+
+    def _may_be_armed(self, order: Order) -> bool:
+        """False for a child whose entry has not filled whole: the venue lists it, but it guards nothing (API sheet
+        7.8).
+        """
+        entry = self._entry_of(order)
+        return entry is None or entry.filled >= entry.intent.size
+
+    def has_leftovers(self, symbol: str) -> bool:
+        """True while a stop or target of an ended episode may still be at the venue, where it would eat the next."""
+        return symbol not in self._desk.positions.holdings and bool(self._orphans(symbol))
+
+    def _orphans(self, symbol: str) -> list[Order]:
+        """Stops and targets of a flat symbol, without the children of an entry that may still fill."""
+        live = self._desk.orders.live
+        found = live(symbol, Purpose.STOP) + live(symbol, Purpose.TARGET)
+        return [order for order in found if (entry := self._entry_of(order)) is None or not entry.is_live]
 
     async def _confirm(self, order: Order, needed: Decimal, *, patient: bool) -> ProtectiveStop | None:
         """The venue's own record of the stop, or ``None``; info may lag behind the exchange, so it is asked again for a
@@ -135,60 +175,83 @@ class Protector:
         for pause in _CONFIRM_PAUSES_S if patient else _CONFIRM_PAUSES_S[:1]:
             if pause:
                 await self._desk.clock.sleep(pause)
-            record = await look_up(self._desk.client, order.cloid)
-            self._reached(order.intent.symbol, record is not None)
+            record = await self._desk.look_up(order.cloid)
             if record is None or record.group is OrderGroup.MISSING:
                 continue
             current = self._desk.orders.apply_record(order.cloid, record)
             if record.group is not OrderGroup.LIVE:
+                await self._gone(order, record)
                 return None
             stop = _listed(record, order, needed, self._desk.clock.now_ms())
             if stop is not None and current is not None and record.status == "open":
                 return stop
         return None
 
+    async def _gone(self, order: Order, record: OrderRecord) -> None:
+        """The stop no longer rests. Where it filled, its trades say what is left to protect: they are read now."""
+        stop = self._confirmed.get(order.intent.symbol)
+        if stop is not None and stop.cloid == order.cloid:
+            self.lost(order.intent.symbol)
+        if record.group is OrderGroup.FILLED:
+            await self._fills.poll(max(order.sent_ms, record.status_ms))
+            self._desk.pool.spawn(f"fills-{order.cloid}", self._fills.complete(order.cloid, record.status_ms))
+
     async def _place(self, holding: Holding, needed: Decimal) -> ProtectiveStop | None:
-        plan = self._plan(holding)
-        if plan.stop_price is None or plan.stop_limit_price is None:
+        try:
+            plan = self._plan(holding)
+            order = self._protective(Purpose.STOP, holding, needed, plan.stop_price, plan.stop_limit_price)
+        except PerpsTraderError as error:
+            self._desk.say("stop-impossible", holding.symbol, str(error), episode=holding.episode, grave=True)
+            self._begin_close(holding.symbol, f"no stop can be made: {error}")
             return None
-        trigger = Trigger(price=plan.stop_price, is_stop=True)
-        intent = self._desk.reduce_only_intent(
-            Purpose.STOP, holding.symbol, holding.side, needed, plan.stop_limit_price,
-            episode=holding.episode, owner=holding.owner, trigger=trigger, reason="protection",
-        )  # fmt: skip
-        order = self._desk.attempt(intent, 1, expires_ms=self._desk.expiry(self._desk.settings.exit_expiry_ms))
-        request = self._desk.request(order)
-        self._desk.orders.add(order)
         await self._desk.journal.within(self._desk.record(order), self._desk.settings.state_deadline_ms)
-        [ack] = await self._desk.client.place([request], expires_ms=order.expires_ms)
-        self._reached(holding.symbol, not isinstance(ack, NotSent | Unknown))
+        [ack] = await self._desk.send([order])
         if isinstance(ack, Resting):
             known = self._desk.orders.update(order.cloid, status=OrderStatus.RESTING, oid=ack.oid)
             return await self._confirm(known or order, needed, patient=True)
         if isinstance(ack, Rejected):
-            self._desk.orders.update(order.cloid, status=OrderStatus.REJECTED, detail=ack.text)
-            self._desk.say("stop-rejected", holding.symbol, ack.text, episode=holding.episode)
-            if ack.code in (ErrorCode.BAD_TRIGGER_PX, ErrorCode.ORACLE, ErrorCode.REDUCE_ONLY):
-                await self._close(holding.symbol, f"no stop can rest: {ack.text}")
-        elif isinstance(ack, Filled):
-            self._desk.orders.update(order.cloid, oid=ack.oid)
+            await self._stop_rejected(holding, order, ack)
         elif isinstance(ack, NotSent):
             self._desk.orders.update(order.cloid, status=OrderStatus.ABANDONED, detail=ack.text)
         else:
-            self._desk.orders.update(order.cloid, status=OrderStatus.UNKNOWN, detail="no answer to the stop")
+            self._desk.orders.update(order.cloid, status=OrderStatus.UNKNOWN, detail="no answer that shows the stop")
             return await self._confirm(order, needed, patient=True)
         return None
 
-    async def _unprotected(self, holding: Holding) -> bool:
-        """Nothing confirmed: close once the deadline of reachable time has passed, else look again shortly."""
-        waited = self._unprotected_ms(holding) - self._outage(holding.symbol)
-        if waited >= self._desk.settings.protection_deadline_ms:
-            await self._close(
-                holding.symbol, f"no confirmed stop within {self._desk.settings.protection_deadline_ms} ms"
-            )
-            return self._desk.positions.holdings.get(holding.symbol) is None
-        await self._desk.clock.sleep(_RETRY_PAUSE_S)
-        return False
+    async def _stop_rejected(self, holding: Holding, order: Order, ack: Rejected) -> None:
+        """Where no stop can rest, the position is closed at once; what may pass is tried again until the deadline."""
+        self._desk.orders.update(order.cloid, status=OrderStatus.REJECTED, detail=ack.text)
+        self._desk.say("stop-rejected", holding.symbol, ack.text, episode=holding.episode)
+        kind = class_of(ack)
+        if kind is ErrorClass.FLAT_EVIDENCE:
+            await self._fills.poll(order.sent_ms - _FLAT_OVERLAP_MS)
+        elif kind is ErrorClass.PERMANENT and ack.code != ErrorCode.TOO_MANY_OPEN_ORDERS:
+            self._begin_close(holding.symbol, f"no stop can rest: {ack.text}")
+
+    def _protective(
+        self, purpose: Purpose, holding: Holding, size: Decimal, price: Decimal | None, limit: Decimal | None
+    ) -> Order:
+        if price is None or limit is None:
+            raise PerpsTraderError(f"{holding.symbol}: there is no price for a {purpose}")
+        intent = self._desk.reduce_only_intent(
+            purpose, holding.symbol, holding.side, size, limit, episode=holding.episode, owner=holding.owner,
+            trigger=Trigger(price=price, is_stop=purpose is Purpose.STOP), reason="protection",
+        )  # fmt: skip
+        return self._desk.attempt(intent, 1, expires_ms=self._desk.expiry(self._desk.settings.exit_expiry_ms))
+
+    async def _unprotected(self, holding: Holding) -> None:
+        """Nothing confirmed: close once the deadline of reachable time has passed; a stop is tried for meanwhile."""
+        if self._unprotected_ms(holding) >= self._desk.settings.protection_deadline_ms:
+            deadline = self._desk.settings.protection_deadline_ms
+            self._begin_close(holding.symbol, f"no confirmed stop within {deadline} ms")
+
+    def _begin_close(self, symbol: str, reason: str) -> None:
+        """Start closing, and do not wait for it: as long as it does not fill, a stop may still come to rest."""
+        running = self._closing.get(symbol)
+        if running is None or running.done():
+            task = self._desk.pool.spawn(f"close-{symbol}", _await(self._close(symbol, reason)))
+            if task is not None:
+                self._closing[symbol] = task
 
     async def _upkeep_target(self, holding: Holding, needed: Decimal) -> None:
         """One take-profit of the position's size where the plan has one; a missing one is placed, wrong ones go."""
@@ -202,55 +265,58 @@ class Protector:
             if keep.oid is None and not await self._confirm_target(keep):
                 await self._cancel(holding.symbol, [keep], "it was never armed")
             return
-        limit = self._stop_limit(holding, price)
-        intent = self._desk.reduce_only_intent(
-            Purpose.TARGET, holding.symbol, holding.side, needed, limit,
-            episode=holding.episode, owner=holding.owner, trigger=Trigger(price=price, is_stop=False), reason="target",
-        )  # fmt: skip
-        order = self._desk.attempt(intent, 1, expires_ms=self._desk.expiry(self._desk.settings.exit_expiry_ms))
-        request = self._desk.request(order)
-        self._desk.orders.add(order)
+        order = self._protective(Purpose.TARGET, holding, needed, price, self._stop_limit(holding, price))
         await self._desk.journal.within(self._desk.record(order), self._desk.settings.state_deadline_ms)
-        [ack] = await self._desk.client.place([request], expires_ms=order.expires_ms)
+        [ack] = await self._desk.send([order])
         if isinstance(ack, Resting):
             self._desk.orders.update(order.cloid, status=OrderStatus.RESTING, oid=ack.oid)
-        elif isinstance(ack, Unknown):
-            self._desk.orders.update(order.cloid, status=OrderStatus.UNKNOWN, detail="no answer to the target")
+        elif isinstance(ack, Rejected | NotSent):
+            status = OrderStatus.REJECTED if isinstance(ack, Rejected) else OrderStatus.ABANDONED
+            self._desk.orders.update(order.cloid, status=status, detail=ack.text)
         else:
-            self._desk.orders.update(order.cloid, status=OrderStatus.REJECTED, detail=getattr(ack, "text", "not armed"))
+            self._desk.orders.update(order.cloid, status=OrderStatus.UNKNOWN, detail="no answer to the target")
 
     async def _confirm_target(self, order: Order) -> bool:
-        record = await look_up(self._desk.client, order.cloid)
+        record = await self._desk.look_up(order.cloid)
         if record is None or record.group is OrderGroup.MISSING:
             return not self._is_stale(order)
         self._desk.orders.apply_record(order.cloid, record)
         return record.group is OrderGroup.LIVE
 
     async def _cancel(self, symbol: str, orders: list[Order], why: str) -> bool:
-        """Cancel by cloid; each one's own status decides, and what is gone already is settled by its record."""
-        if not orders:
-            return True
-        acks = await self._desk.client.cancel([(symbol, order.cloid) for order in orders])
-        for order, ack in zip(orders, acks, strict=True):
-            if isinstance(ack, Canceled):
-                self._desk.orders.update(
-                    order.cloid, status=OrderStatus.CANCELED, detail=why, updated_ms=self._desk.clock.now_ms()
-                )
-                continue
-            record = await look_up(self._desk.client, order.cloid)
-            if record is not None and record.group is not OrderGroup.MISSING:
-                self._desk.orders.apply_record(order.cloid, record)
-            elif record is not None and isinstance(ack, AlreadyGone) and self._is_stale(order):
-                self._desk.orders.update(order.cloid, status=OrderStatus.NEVER_ARMED, detail=why)
+        """Cancel by cloid; each one's own status decides, and what is gone already is settled by its record.
+
+        What has never been seen at the venue is looked up before an action is spent on it.
+        """
+        seen = [order for order in orders if order.oid is not None or await self._take_record(order, why)]
+        if seen:
+            acks = await self._desk.client.cancel([(symbol, order.cloid) for order in seen])
+            for order, ack in zip(seen, acks, strict=True):
+                if isinstance(ack, Canceled):
+                    self._desk.orders.update(
+                        order.cloid, status=OrderStatus.CANCELED, detail=why, updated_ms=self._desk.clock.now_ms()
+                    )
+                else:
+                    await self._take_record(order, why)
         return not any((o := self._desk.orders.get(order.cloid)) is not None and o.is_live for order in orders)
+
+    async def _take_record(self, order: Order, why: str) -> bool:
+        """Settle an order by the venue's record; True while it lives there. One without a record never was, in time."""
+        record = await self._desk.look_up(order.cloid)
+        if record is None:
+            return False
+        if record.group is OrderGroup.MISSING:
+            if self._is_stale(order):
+                self._desk.orders.update(order.cloid, status=OrderStatus.NEVER_ARMED, detail=why)
+            return False
+        self._desk.orders.apply_record(order.cloid, record)
+        if record.group is OrderGroup.FILLED:
+            self._desk.pool.spawn(f"fills-{order.cloid}", self._fills.complete(order.cloid, record.status_ms))
+        return record.group is OrderGroup.LIVE
 
     def _is_stale(self, order: Order) -> bool:
         """Long past its expiry by the venue's clock: a group's child that the venue never armed leaves no record."""
         return order.expires_ms is None or self._desk.venue_clock.now_ms() > order.expires_ms + 3_000
-
-    def _orders_for(self, symbol: str) -> list[Order]:
-        live = self._desk.orders.live
-        return live(symbol, Purpose.STOP) + live(symbol, Purpose.TARGET)
 
     def _plan(self, holding: Holding) -> Plan:
         """The episode's plan; one without a stop (adopted, or lost) gets the default distance from mark, else from its
@@ -290,11 +356,9 @@ class Protector:
         first = known is None or (known.oid, known.size) != (stop.oid, stop.size)
         self._confirmed[holding.symbol] = stop
         if holding.unprotected_since_ms is not None:
-            outage = self._outage(holding.symbol)
-            self.max_unprotected_ms = max(self.max_unprotected_ms, self._unprotected_ms(holding) - outage)
-            self.max_outage_ms = max(self.max_outage_ms, outage)
+            self.max_unprotected_ms = max(self.max_unprotected_ms, self._unprotected_ms(holding))
+            self.max_outage_ms = max(self.max_outage_ms, self._outage_ms(holding))
             holding.unprotected_since_ms = None
-            self._outage_ms.pop(holding.symbol, None)
         if first:
             text = f"stop {stop.trigger_price} for {stop.size} is listed as oid {stop.oid}"
             self._desk.say("stop-confirmed", holding.symbol, text, episode=holding.episode, strategy=holding.owner)
@@ -304,25 +368,28 @@ class Protector:
         self._confirmed.pop(symbol, None)
         holding = self._desk.positions.holdings.get(symbol)
         if holding is not None and holding.unprotected_since_ms is None:
-            holding.unprotected_since_ms = self._desk.venue_clock.now_ms()
+            self.begin_clock(holding)
 
-    def _unprotected_ms(self, holding: Holding) -> int:
+    def begin_clock(self, holding: Holding) -> None:
+        """The time without a confirmed stop counts from now: after a loss, and after a restart, which has seen none."""
+        holding.unprotected_since_ms = self._desk.venue_clock.now_ms()
+
+    def _span_ms(self, holding: Holding) -> int:
+        """Since the first uncovered fill, by the venue's clock, which stamped it."""
         since = holding.unprotected_since_ms
         return 0 if since is None else max(0, self._desk.venue_clock.now_ms() - since)
 
-    def _reached(self, symbol: str, reached: bool) -> None:
-        """Measure time in which the venue could not be asked; it is reported apart from the deadline."""
+    def _outage_ms(self, holding: Holding) -> int:
+        """How much of that time the venue was out of reach, by our clock, which measured it."""
         now = self._desk.clock.now_ms()
-        since = self._outage_since_ms.pop(symbol, None)
-        if since is not None:
-            self._outage_ms[symbol] = self._outage_ms.get(symbol, 0) + now - since
-        if not reached:
-            self._outage_since_ms[symbol] = now
+        return self._desk.reach.outage_ms(now - self._span_ms(holding), now)
 
-    def _outage(self, symbol: str) -> int:
-        since = self._outage_since_ms.get(symbol)
-        running = self._desk.clock.now_ms() - since if since is not None else 0
-        return self._outage_ms.get(symbol, 0) + running
+    def _unprotected_ms(self, holding: Holding) -> int:
+        return self._span_ms(holding) - self._outage_ms(holding)
+
+
+async def _await(work: Awaitable[object]) -> object:
+    return await work
 
 
 def _listed(record: OrderRecord, order: Order, needed: Decimal, now_ms: int) -> ProtectiveStop | None:

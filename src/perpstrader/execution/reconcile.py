@@ -4,6 +4,11 @@
 The venue is right. A difference counts when two reads, at least 2 s apart and both newer than the last fill, agree on
 it; then the local book follows the venue, the symbol is frozen for entries, and a position that is not ours is treated
 by policy: adopted, ignored or flattened, never closed because a lookup failed (S53).
+
+Orders that the venue lists and we do not know: a reduce-only trigger of our own epoch over a position is taken in as
+its stop or target (its record was lost on the way to the disk); anything else of ours is cancelled. An order that bears
+another's name, an operator's own stop included, is never cancelled and never counted as protection: it freezes its
+symbol for entries, and ours rests beside it, since both are reduce-only.
 """
 
 from __future__ import annotations
@@ -14,20 +19,32 @@ from typing import Final
 
 import msgspec
 
-from perpstrader.domain import ZERO, HaltKind, Order, OrderStatus, Purpose, VenueError, read_cloid
+from perpstrader.domain import (
+    ZERO,
+    HaltKind,
+    Order,
+    OrderIntent,
+    OrderStatus,
+    Purpose,
+    Side,
+    TimeInForce,
+    Trigger,
+    VenueError,
+    read_cloid,
+)
+from perpstrader.domain.cloids import CloidParts
 from perpstrader.execution.account import AccountWatch
 from perpstrader.execution.desk import Desk
 from perpstrader.execution.entry import EntryDesk
 from perpstrader.execution.exits import ExitDesk
 from perpstrader.execution.fills import FillCollector
-from perpstrader.execution.positions import Holding
+from perpstrader.execution.positions import FOREIGN, Holding
 from perpstrader.execution.protection import Protector
 from perpstrader.execution.view import PortfolioView
-from perpstrader.venue.contract import AccountState, OpenOrder, OrderGroup, VenuePosition
+from perpstrader.venue.contract import AccountState, OpenOrder, OrderGroup, OrderRecord, VenuePosition
 from perpstrader.venue.settlement import look_up
 
 _APART_MS: Final = 2_000
-_FOREIGN: Final = "foreign"
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -65,7 +82,8 @@ class Reconciler:
         *,
         halt: Callable[[HaltKind, str], Awaitable[object]],
         read_money: Callable[[], Awaitable[object]],
-        on_adopted: Callable[[Holding], None],
+        on_adopted: Callable[[str, Holding | None, Holding | None], None],
+        on_record: Callable[[str, OrderRecord], None],
     ) -> None:
         self._desk = desk
         self._fills = fills
@@ -77,9 +95,11 @@ class Reconciler:
         self._halt = halt
         self._read_money = read_money
         self._on_adopted = on_adopted
+        self._on_record = on_record
         self._suspects: dict[str, tuple[Decimal, Decimal, int]] = {}
         self._running = False
-        self.ignored: dict[str, None] = {}
+        self._rechecking = False
+        self._starting = True
 
     async def run(self) -> ReconcileReport:
         """One comparison; an incomplete one (the venue not readable) leaves ``reconciled`` as it was, and says so."""
@@ -92,28 +112,46 @@ class Reconciler:
             return ReconcileReport(complete=False, text=str(error))
         finally:
             self._running = False
-        if report.complete:
-            self._view.reconciled = not report.differences
+        if report.complete and not report.differences:
+            self._view.reconciled = True
+        elif report.differences and not self._rechecking and not self._starting:
+            self._rechecking = True
+            self._desk.pool.spawn("reconcile-again", self._again())
         return report
+
+    async def _again(self) -> None:
+        """The second reading of a difference, as soon as it counts."""
+        try:
+            await self._desk.clock.sleep(_APART_MS / 1000 + 0.1)
+        finally:
+            self._rechecking = False
+        await self.run()
+
+    def is_ignored(self, symbol: str) -> bool:
+        """True for a position that is not ours where the policy says to leave such alone (S20's exemption, S53)."""
+        holding = self._desk.positions.holdings.get(symbol)
+        return self._desk.settings.foreign_policy == "ignore" and holding is not None and holding.owner == FOREIGN
 
     async def until_done(self) -> ReconcileReport:
         """Compare until the venue has been read whole and nothing is in doubt; protection runs meanwhile."""
         while True:
             report = await self.run()
             if report.complete and not report.differences:
+                self._starting = False
                 return report
             await self._desk.clock.sleep(_APART_MS / 1000 + 0.1 if report.complete else 1.0)
 
     async def _compare(self) -> ReconcileReport:
         new = await self._fills_since()
-        await self._read_money()
-        settled = await self._orders_in_doubt()
-        state = await self._account.refresh()
+        before = self._desk.clock.now_ms()
         listed = await self._desk.client.open_orders()
-        orphans = await self._open_orders(listed)
-        differences, adopted = await self._positions(state)
-        for symbol in list(self._desk.positions.holdings):
+        state = await self._account.refresh()
+        orphans = await self._open_orders(listed, state)
+        for symbol in list(self._desk.positions.holdings):  # nothing below may delay protection
             self._desk.pool.spawn(f"protect-{symbol}", self._protector.ensure(symbol))
+        settled = await self._vanished(listed, before) + await self._orders_in_doubt()
+        await self._read_money()
+        differences, adopted = await self._positions(state)
         return ReconcileReport(
             complete=True,
             new_fills=new,
@@ -144,6 +182,8 @@ class Reconciler:
             if record.group is not OrderGroup.MISSING:
                 self._desk.orders.apply_record(order.cloid, record)
                 settled += 1
+                if record.group is OrderGroup.FILLED:
+                    self._desk.pool.spawn(f"fills-{order.cloid}", self._fills.complete(order.cloid, record.status_ms))
                 if order.intent.purpose is Purpose.ENTRY and record.group is OrderGroup.LIVE:
                     self._desk.pool.spawn(f"settle-{order.cloid}", self._entries.settle(order))
             elif order.intent.purpose is Purpose.ENTRY:
@@ -157,6 +197,20 @@ class Reconciler:
                 settled += 1
         return settled
 
+    async def _vanished(self, listed: Sequence[OpenOrder], before_ms: int) -> int:
+        """Orders that rest here and are no longer listed: their records tell what became of them (S54)."""
+        there, gone = {order.oid for order in listed}, 0
+        for order in self._desk.orders.live():
+            if order.oid is None or order.oid in there or order.updated_ms >= before_ms:
+                continue
+            if order.status not in (OrderStatus.RESTING, OrderStatus.TRIGGERED):
+                continue
+            record = await look_up(self._desk.client, order.cloid)
+            if record is not None and record.group not in (OrderGroup.MISSING, OrderGroup.LIVE):
+                self._on_record(order.cloid, record)
+                gone += 1
+        return gone
+
     def _is_being_handled(self, order: Order) -> bool:
         """True for what another task is settling, and for stops and targets that rest as they should."""
         symbol = order.intent.symbol
@@ -166,18 +220,22 @@ class Reconciler:
             return self._entries.is_busy(symbol, order.cloid)
         return self._exits.is_busy(symbol, order.cloid)
 
-    async def _open_orders(self, listed: Sequence[OpenOrder]) -> int:
+    async def _open_orders(self, listed: Sequence[OpenOrder], state: AccountState) -> int:
         """Orders that the venue lists and we do not: orphans of ours are cancelled, foreign ones freeze their symbol
         (S21, S53).
         """
         orphans: list[tuple[str, int]] = []
         foreign = 0
         for order in listed:
-            if self._desk.orders.get(order.cloid) is not None:
+            known = self._desk.orders.get(order.cloid)
+            if known is not None:
+                if known.status.is_terminal and self._is_spare(order):
+                    orphans.append((order.symbol, order.oid))
                 continue
             parts = read_cloid(order.cloid)
             if parts is not None and parts.epoch == self._desk.epoch:
-                orphans.append((order.symbol, order.oid))
+                if not self._take_in(order, parts, state):
+                    orphans.append((order.symbol, order.oid))
             else:
                 foreign += 1
                 self._freeze(order.symbol, f"order {order.oid} there is not ours")
@@ -189,6 +247,51 @@ class Reconciler:
             )
         return len(orphans)
 
+    def _is_spare(self, order: OpenOrder) -> bool:
+        """True where nothing is lost without it: it opens, its symbol is flat, or a confirmed stop is there (S16)."""
+        flat = order.symbol not in self._desk.positions.holdings
+        return not order.reduce_only or flat or self._protector.stop_of(order.symbol) is not None
+
+    def _take_in(self, listed: OpenOrder, parts: CloidParts, state: AccountState) -> bool:
+        """A trigger of ours that would reduce the symbol's position becomes its stop or target; False for others."""
+        holding, theirs = self._desk.positions.holdings.get(listed.symbol), state.positions.get(listed.symbol)
+        held = holding.size if holding is not None else theirs.size if theirs is not None else ZERO
+        if held == 0 or listed.buy is (held > 0) or not listed.reduce_only or listed.trigger_price is None:
+            return False
+        intent = OrderIntent(
+            number=parts.number if parts.recorded else 0,
+            purpose=Purpose.STOP if listed.is_stop else Purpose.TARGET,
+            symbol=listed.symbol,
+            side=Side.LONG if held > 0 else Side.SHORT,
+            buy=listed.buy,
+            size=listed.original_size,
+            limit_price=listed.limit_price,
+            tif=TimeInForce.GTC,
+            reduce_only=True,
+            strategy=holding.owner if holding is not None else FOREIGN,
+            created_ms=listed.time_ms,
+            episode=holding.episode if holding is not None else "",
+            trigger=Trigger(price=listed.trigger_price, is_stop=listed.is_stop),
+            reason="found at the venue",
+        )
+        self._desk.orders.add(
+            Order(
+                intent=intent,
+                attempt=parts.attempt,
+                cloid=listed.cloid or "",
+                status=OrderStatus.RESTING,
+                sent_ms=listed.time_ms,
+                oid=listed.oid,
+                updated_ms=listed.time_ms,
+            )
+        )
+        if holding is not None and listed.is_stop and holding.plan.stop_price is None:
+            holding.plan = msgspec.structs.replace(
+                holding.plan, stop_price=listed.trigger_price, stop_limit_price=listed.limit_price
+            )
+        self._desk.say("order-taken-in", listed.symbol, f"{intent.purpose} {listed.oid} of ours was found", grave=True)
+        return True
+
     async def _positions(self, state: AccountState) -> tuple[list[Difference], list[str]]:
         differences, adopted = [], []
         ours = {symbol: holding.size for symbol, holding in self._desk.positions.holdings.items()}
@@ -196,7 +299,7 @@ class Reconciler:
         for symbol in sorted(set(ours) | set(state.positions)):
             theirs = state.positions.get(symbol)
             size = theirs.size if theirs is not None else ZERO
-            if ours.get(symbol, ZERO) == size or symbol in self.ignored:
+            if ours.get(symbol, ZERO) == size:
                 self._suspects.pop(symbol, None)
                 continue
             difference = Difference(symbol, ours.get(symbol, ZERO), size)
@@ -215,29 +318,34 @@ class Reconciler:
         return differences, adopted
 
     async def _follow(self, difference: Difference, theirs: VenuePosition | None) -> None:
-        """Make the local book the venue's, keep the evidence, and treat what is not ours by policy."""
-        symbol, holding = difference.symbol, self._desk.positions.holdings.get(difference.symbol)
+        """Make the local book the venue's, protect it, keep the evidence, and treat what is not ours by policy.
+
+        Halting comes last: it may wait for the disk, and protection may not.
+        """
+        symbol, before = difference.symbol, self._desk.positions.holdings.get(difference.symbol)
         text = f"fills say {difference.ours}, the venue says {difference.venues}"
         self._freeze(symbol, text)
-        if holding is not None:
-            await self._halt(HaltKind.RECONCILIATION, f"{symbol}: {text}; the book follows the venue")
-        policy = self._desk.settings.foreign_policy
         self._desk.positions.overrule(symbol, theirs.size if theirs else ZERO, theirs.entry_price if theirs else ZERO,
-                                      owner=_FOREIGN, now_ms=self._desk.venue_clock.now_ms())  # fmt: skip
-        adopted = self._desk.positions.holdings.get(symbol)
-        if adopted is None:
-            await self._protector.ensure(symbol)
-            return
-        self._on_adopted(adopted)
-        self._desk.say("foreign-position", symbol, f"{text}; policy {policy}", episode=adopted.episode, grave=True)
-        if policy == "ignore":
-            self.ignored[symbol] = None
-        elif policy == "flatten":
+                                      owner=FOREIGN, now_ms=self._desk.venue_clock.now_ms())  # fmt: skip
+        holding = self._desk.positions.holdings.get(symbol)
+        self._on_adopted(symbol, before, holding)
+        if holding is not None and holding.owner == FOREIGN:
+            self._desk.say("foreign-position", symbol, text, episode=holding.episode, grave=True)
+        self.treat(symbol)
+        if before is not None:
+            await self._halt(HaltKind.RECONCILIATION, f"{symbol}: {text}; the book follows the venue")
+
+    def treat(self, symbol: str) -> None:
+        """Do what is due for a symbol whose position just appeared: flatten one that is not ours where the policy says
+        so, leave it alone where it says that, and protect in all other cases.
+        """
+        holding = self._desk.positions.holdings.get(symbol)
+        policy = self._desk.settings.foreign_policy
+        if holding is not None and holding.owner == FOREIGN and policy == "flatten":
             self._desk.pool.spawn(
                 f"flatten-{symbol}", self._exits.close(symbol, "a position that is not ours, by policy")
             )
-        else:
-            self._desk.pool.spawn(f"protect-{symbol}", self._protector.ensure(symbol))
+        self._desk.pool.spawn(f"protect-{symbol}", self._protector.ensure(symbol))
 
     def _freeze(self, symbol: str, why: str) -> None:
         if symbol not in self._view.frozen:

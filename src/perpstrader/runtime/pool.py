@@ -28,17 +28,22 @@ class TaskPool:
         return task
 
     async def stop(self) -> None:
-        """Cancel what runs, the youngest first, and wait for it."""
+        """Cancel what runs, the youngest first, and wait for it; a task of the pool may call it and is left to end."""
         self._stopped = True
-        tasks = list(reversed(self._tasks))
+        tasks = list(reversed(self._others()))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def drain(self) -> None:
         """Wait until everything that was started has ended by itself."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while others := self._others():
+            await asyncio.gather(*others, return_exceptions=True)
+
+    def _others(self) -> list[asyncio.Task[Any]]:
+        """All but the caller, who would wait for himself."""
+        current = asyncio.current_task()
+        return [task for task in self._tasks if task is not current]
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
