@@ -110,13 +110,15 @@ class RiskKeeper:
         if not usd.is_finite():
             self._trip(HaltKind.IMPLAUSIBLE, f"a cash flow of {usd} USD at {time_ms}")
             return
-        if self._is_today(time_ms):
-            self._change(cash_flows_usd=self._state.cash_flows_usd + usd)
+        today = self._is_today(time_ms)
+        if self._equity_usd is None:
+            self._unabsorbed_usd += usd
+        if today:
             self._delayed_usd = undelayed(self._delayed_usd, usd)
+            self._change(cash_flows_usd=self._state.cash_flows_usd + usd)
         elif self._state.day_start_equity_usd is not None:
             self._change(day_start_equity_usd=self._state.day_start_equity_usd + usd)
         if self._equity_usd is None:
-            self._unabsorbed_usd += usd
             return
         self._absorb(usd, self._equity_usd)
         self._equity_usd += usd
@@ -196,7 +198,7 @@ class RiskKeeper:
             if not self._readable:
                 await self._load()
             released = tuple(halt for halt in self._state.halts if not self._must_stay(halt))
-            after = self._released(released)
+            after = self._row(self._released(released))
             now_ms = self._clock.now_ms()
             await self._store.transact(lambda tx: _write_release(tx, released, after, actor, reason, now_ms))
             self._change_to(self._released(released))
@@ -352,8 +354,11 @@ class RiskKeeper:
 
     def _write_row(self, tx: Transaction) -> None:
         self._row_queued = False  # first: a change that comes while this runs queues another write
-        state = self._state
-        tx.risk.save(replace(state, cash_flows_usd=state.cash_flows_usd - self._unabsorbed_usd))
+        tx.risk.save(self._row(self._state))
+
+    def _row(self, state: RiskState) -> RiskState:
+        """What is stored: of the cash flows those that its peak knows, so that a start can tell which it does not."""
+        return replace(state, cash_flows_usd=state.cash_flows_usd - self._unabsorbed_usd)
 
     def _write_over(self, tx: Transaction, over: tuple[Halt, ...]) -> None:
         for halt in over:

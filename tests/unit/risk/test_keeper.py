@@ -1,50 +1,16 @@
-"""The keeper: losses count once, halts hold at once and survive, days roll, cash flows are no profit."""
+"""The keeper: losses count once, days roll, cash flows are no profit, and limits trip by themselves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.unit.risk.risk_samples import DAY_MS, MIDNIGHT, NOW, D, Queue, StandingClock, limits, open_store
+from tests.unit.risk.keeper_desk import Desk, with_desk
+from tests.unit.risk.risk_samples import DAY_MS, MIDNIGHT, NOW, D, StandingClock, open_store
 
-from perpstrader.domain import CashFlow, Fill, Halt, HaltKind, StateError, UnsafeError
+from perpstrader.domain import CashFlow, Fill, HaltKind
 from perpstrader.risk.contract import RiskEvents
-from perpstrader.risk.keeper import RiskKeeper
-from perpstrader.state import StateStore, utc_day
-
-
-class Desk:
-    """A keeper with its store, clock and queue."""
-
-    def __init__(self, store: StateStore, clock: StandingClock, **of_limits: Any) -> None:
-        self.store, self.clock, self.queue = store, clock, Queue()
-        self.keeper = RiskKeeper(limits(**of_limits), store, clock, self.queue)
-
-    async def restarted(self) -> Desk:
-        """The same files in a new process; what was not flushed is lost."""
-        after = Desk(self.store, self.clock)
-        await after.keeper.load()
-        return after
-
-    def kinds(self) -> list[HaltKind]:
-        """The halts in force."""
-        return [halt.kind for halt in self.keeper.state.halts]
-
-
-def with_desk(work: Callable[[Desk], Awaitable[None]], path: Path | None = None, **of_limits: Any) -> None:
-    """Run it with a keeper that has read an empty store and seen $1,000."""
-
-    async def go() -> None:
-        async with await open_store(path) as store:
-            desk = Desk(store, StandingClock(), **of_limits)
-            await desk.keeper.load()
-            desk.keeper.on_equity(D(1_000), NOW)
-            await work(desk)
-
-    asyncio.run(go())
+from perpstrader.state import utc_day
 
 
 def _fill(tid: int, fee: str, time_ms: int = NOW) -> Fill:
@@ -65,17 +31,6 @@ def test_the_keeper_is_what_execution_tells_of_money() -> None:
         assert (state.entries, state.entries_by_symbol, state.recent_entries_ms) == (1, {"BTC": 1}, (NOW,))
 
     with_desk(work)
-
-
-def test_S40_entries_are_halted_until_the_state_is_read() -> None:
-    async def go() -> None:
-        async with await open_store() as store:
-            desk = Desk(store, StandingClock())
-            assert desk.kinds() == [HaltKind.STATE]
-            await desk.keeper.load()
-            assert desk.kinds() == []
-
-    asyncio.run(go())
 
 
 @pytest.mark.parametrize(("loss", "kinds", "flatten"), [
@@ -259,121 +214,6 @@ def test_S39_a_deposit_is_no_profit_and_raises_the_limits_tomorrow() -> None:
     with_desk(work)
 
 
-def test_S40_a_halt_is_on_disk_before_its_call_returns_and_survives_the_process(tmp_path: Path) -> None:
-    path = tmp_path / "state.db"
-
-    async def first() -> None:
-        async with await open_store(path) as store:
-            desk = Desk(store, StandingClock())
-            await desk.keeper.load()
-            halt = await desk.keeper.halt(HaltKind.EMERGENCY, "something is odd", "anna", flatten=True)
-            assert halt in desk.keeper.state.halts
-
-    async def second() -> None:
-        async with await open_store(path) as store:
-            desk = Desk(store, StandingClock(NOW + 90 * DAY_MS))
-            await desk.keeper.load()
-            [halt] = desk.keeper.state.halts
-            assert (halt.kind, halt.reason, halt.actor, halt.flatten) == (
-                HaltKind.EMERGENCY, "something is odd", "anna", True
-            )  # fmt: skip
-            assert [(e.command, e.actor) for e in await store.read(lambda tx: tx.audit.recent(5))] == [("halt", "anna")]
-
-    asyncio.run(first())
-    asyncio.run(second())
-
-
-def test_S40_a_halt_that_cannot_be_written_raises_and_holds_in_memory() -> None:
-    async def work(desk: Desk) -> None:
-        await desk.store.close()
-        with pytest.raises(StateError):
-            await desk.keeper.halt(HaltKind.OPERATOR, "stop", "anna")
-        assert desk.kinds() == [HaltKind.OPERATOR]
-        with pytest.raises(StateError):
-            await desk.keeper.resume("anna", "go on")
-        assert desk.kinds() == [HaltKind.OPERATOR]
-
-    with_desk(work)
-
-
-def test_S40_a_tripped_halt_holds_at_once_and_is_on_disk_when_it_is_settled() -> None:
-    async def work(desk: Desk) -> None:
-        desk.keeper.on_equity(D(960), NOW)
-        assert desk.kinds() == [HaltKind.DAILY_LOSS]
-        await desk.keeper.settle_halts()
-        assert (await desk.restarted()).kinds() == [HaltKind.DAILY_LOSS]
-
-    with_desk(work)
-
-
-def test_S40_only_a_recorded_resume_with_a_reason_releases() -> None:
-    async def work(desk: Desk) -> None:
-        await desk.keeper.halt(HaltKind.OPERATOR, "lunch", "anna")
-        for actor, reason in (("", "why"), ("anna", " ")):
-            with pytest.raises(UnsafeError, match="needs an actor and a reason"):
-                await desk.keeper.resume(actor, reason)
-        assert desk.kinds() == [HaltKind.OPERATOR]
-        [released] = await desk.keeper.resume("anna", "back from lunch")
-        assert (released.kind, desk.kinds()) == (HaltKind.OPERATOR, [])
-        assert (await desk.restarted()).kinds() == []
-        entry = (await desk.store.read(lambda tx: tx.audit.recent(1)))[0]
-        assert (entry.command, entry.actor, entry.reason) == ("resume", "anna", "back from lunch")
-        assert entry.result == "released operator"
-
-    with_desk(work)
-
-
-def test_S40_a_halt_asked_for_while_a_resume_is_being_written_holds() -> None:
-    async def work(desk: Desk) -> None:
-        await desk.keeper.halt(HaltKind.OPERATOR, "lunch", "anna")
-        await desk.keeper._durable.acquire()
-        resuming = asyncio.ensure_future(desk.keeper.resume("anna", "back"))
-        await asyncio.sleep(0)
-        halting = asyncio.ensure_future(desk.keeper.halt(HaltKind.OPERATOR, "no, wait", "bob"))
-        await asyncio.sleep(0)
-        desk.keeper._durable.release()
-        await asyncio.gather(resuming, halting)
-        assert desk.kinds() == [HaltKind.OPERATOR]
-        assert [h.kind for h in await desk.store.read(lambda tx: tx.halts.active())] == [HaltKind.OPERATOR]
-
-    with_desk(work)
-
-
-def test_a_daily_loss_beyond_its_limit_is_not_released_before_midnight() -> None:
-    async def work(desk: Desk) -> None:
-        desk.keeper.on_equity(D(960), NOW)
-        assert await desk.keeper.resume("anna", "I know better") == ()
-        assert desk.kinds() == [HaltKind.DAILY_LOSS]
-
-    with_desk(work)
-
-
-def test_S40_a_state_that_cannot_be_read_is_halted_and_stays_so_until_it_can(tmp_path: Path) -> None:
-    path = tmp_path / "state.db"
-
-    async def work() -> None:
-        async with await open_store(path) as store:
-            desk = Desk(store, StandingClock())
-            await desk.keeper.load()
-            desk.keeper.on_equity(D(1_000), NOW)
-            await desk.queue.flush(store)
-            good = await store.transact(
-                lambda tx: tx.risk._connection.execute("SELECT body FROM risk_state").get
-            )
-            await store.transact(lambda tx: tx.risk._connection.execute("UPDATE risk_state SET body = '{\"day\":'"))
-            after = await desk.restarted()
-            assert after.kinds() == [HaltKind.STATE]
-            with pytest.raises(StateError, match="unreadable risk state"):
-                await after.keeper.resume("anna", "try")
-            assert after.kinds() == [HaltKind.STATE]
-            await store.transact(lambda tx: tx.risk._connection.execute("UPDATE risk_state SET body = ?", (good,)))
-            await after.keeper.resume("anna", "restored from the backup")
-            assert after.kinds() == []
-            assert after.keeper.state.peak_equity_usd == 1_000
-
-    asyncio.run(work())
-
-
 @pytest.mark.parametrize("row_first", [True, False])
 def test_S35_a_kill_between_booking_a_fill_and_saving_the_row_changes_nothing(row_first: bool) -> None:
     async def work(desk: Desk) -> None:
@@ -401,6 +241,21 @@ def test_S39_a_kill_between_booking_a_withdrawal_and_saving_the_row_is_no_drawdo
         assert after.keeper.on_equity(D(500), NOW) == ()
         state = after.keeper.state
         assert (state.peak_equity_usd, state.cash_flows_usd, state.day_start_equity_usd) == (500, -500, 1_000)
+
+    with_desk(work)
+
+
+def test_S39_a_withdrawal_before_the_first_equity_is_still_known_after_a_resume_and_another_start() -> None:
+    async def work(desk: Desk) -> None:
+        await desk.queue.flush(desk.store)
+        flow = CashFlow(time_ms=NOW, kind="withdraw", usd=D(-500), key="w1")
+        await desk.store.transact(lambda tx: tx.ledger.add_cash_flow(flow))
+        between = await desk.restarted()
+        await between.keeper.halt(HaltKind.OPERATOR, "look", "anna")
+        await between.keeper.resume("anna", "looked")
+        after = await desk.restarted()
+        assert after.keeper.on_equity(D(500), NOW) == ()
+        assert after.keeper.state.peak_equity_usd == 500
 
     with_desk(work)
 
@@ -470,18 +325,5 @@ def test_a_quiet_mark_queues_no_write() -> None:
         desk.keeper.on_equity(D(1_001), NOW)
         desk.keeper.on_equity(D(1_002), NOW)
         assert len(desk.queue.writes) == 1, "one write carries all that changed before it runs"
-
-    with_desk(work)
-
-
-def test_halts_merge_to_the_stricter_one() -> None:
-    async def work(desk: Desk) -> None:
-        await desk.keeper.halt(HaltKind.OPERATOR, "one", "anna", until_ms=NOW + 10)
-        await desk.keeper.halt(HaltKind.OPERATOR, "two", "bob", flatten=True)
-        [halt] = desk.keeper.state.halts
-        assert (halt.until_ms, halt.flatten) == (None, True)
-        assert isinstance(halt, Halt)
-        on_disk = await desk.store.read(lambda tx: tx.halts.active())
-        assert [(h.until_ms, h.flatten) for h in on_disk] == [(None, True)]
 
     with_desk(work)

@@ -9,6 +9,7 @@ import pytest
 from tests.contract.risk import test_contract
 from tests.unit.risk import (
     test_keeper,
+    test_keeper_halts,
     test_liquidation,
     test_properties,
     test_rules,
@@ -142,11 +143,11 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
     ),
     "S40 a halt waits for the disk": (
         lambda patch: patch.setattr(RiskKeeper, "_enforce", _memory_forgets),
-        test_keeper.test_S40_a_halt_that_cannot_be_written_raises_and_holds_in_memory,
+        test_keeper_halts.test_S40_a_halt_that_cannot_be_written_raises_and_holds_in_memory,
     ),
     "S40 a tripped halt is never settled": (
         lambda patch: patch.setattr(RiskKeeper, "_settle", _settles_nothing),
-        test_keeper.test_S40_a_tripped_halt_holds_at_once_and_is_on_disk_when_it_is_settled,
+        test_keeper_halts.test_S40_a_tripped_halt_holds_at_once_and_is_on_disk_when_it_is_settled,
     ),
     "S41 only realised losses count": (
         lambda patch: patch.setattr(losses, "day_loss_usd", lambda state, equity: max(Decimal(0), -state.realized_usd)),
@@ -156,7 +157,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
     ),
     "S41 a daily loss may be waved through": (
         _resume_without_a_second_look,
-        test_keeper.test_a_daily_loss_beyond_its_limit_is_not_released_before_midnight,
+        test_keeper_halts.test_a_daily_loss_beyond_its_limit_is_not_released_before_midnight,
     ),
     "S41 the day never ends": (
         lambda patch: patch.setattr(keeper, "utc_day", lambda time_ms: test_keeper.utc_day(test_keeper.NOW)),
