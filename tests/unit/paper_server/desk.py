@@ -62,7 +62,9 @@ class Desk:
     async def user_signed(self, fields: dict[str, object], key: coincurve.PrivateKey = KEY) -> Any:
         """The decoded answer to a user-signed action; chain fields and nonce are added."""
         self.nonce += 1
-        whole = fields | {"signatureChainId": "0x66eee", "hyperliquidChain": "Testnet", "nonce": self.nonce}
+        whole: dict[str, object] = fields | {
+            "signatureChainId": "0x66eee", "hyperliquidChain": "Testnet", "nonce": self.nonce, "time": self.nonce,
+        }  # fmt: skip
         signature = signing.sign_digest(key, signing.user_signed_digest(whole))
         body = exchange.encode_request(exchange.PostedRequest(whole, self.nonce, signature))
         answer = await self.transport.post("/exchange", body, timeout_s=30)

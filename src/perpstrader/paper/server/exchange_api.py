@@ -22,9 +22,8 @@ from perpstrader.venue.wire.nonces import NonceRule
 from perpstrader.venue.wire.numbers import micro_usd, parse_decimal
 
 _Answer = dict[str, object]
-_NOT_OFFERED: Final = (
-    actions.TwapOrder, actions.TwapCancel, actions.ReserveRequestWeight,
-)  # fmt: skip
+_TIMED: Final = frozenset({"usdSend", "withdraw3", "spotSend"})
+"""User-signed actions whose nonce is called ``time``."""
 _CHAINS: Final = {"Mainnet": "mainnet", "Testnet": "testnet"}
 
 
@@ -99,7 +98,8 @@ class ExchangeApi:
         wanted = self._world.config.network
         if network is None or wanted not in ("any", network):
             raise WireError(f"hyperliquidChain {action.fields.get('hyperliquidChain')!r} is not this exchange's")
-        if request.nonce not in (action.fields.get("nonce"), action.fields.get("time")):
+        # Only the field that the signature covers counts, or a signed action could be replayed under another nonce.
+        if request.nonce != action.fields.get("time" if action.type in _TIMED else "nonce"):
             raise WireError(f"the nonce {request.nonce} is not the one that was signed")
         try:
             signer = recover_signer(request, mainnet=network == "mainnet")
