@@ -63,6 +63,7 @@ class Witness:
         self._filled: dict[str, Decimal] = {}
         self._version = -1
         self._uncovered_since: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
 
     # --- judging ---
 
@@ -161,18 +162,17 @@ class Witness:
     def _watch_protection(self, positions: dict[str, int], listed: Sequence[OrderView]) -> None:
         now = self._now_ms()
         for coin, size in positions.items():
-            if any(_covers(order, coin, size) for order in listed):
-                self._protected(coin, now)
-            else:
+            if not any(_covers(order, coin, size) for order in listed):
                 self._uncovered_since.setdefault(coin, now)
+            elif self._sizes.get(coin) != size or coin in self._uncovered_since:
+                self._protected(coin, now)
         for coin in [coin for coin in self._uncovered_since if coin not in positions]:
             self._protected(coin, now)
+        self._sizes = positions
 
     def _protected(self, coin: str, now: int) -> None:
         """Covered, or flat: how long was it neither, in time in which the venue could be reached?"""
-        since = self._uncovered_since.pop(coin, None)
-        if since is None:
-            return
+        since = self._uncovered_since.pop(coin, now)
         waited = self._reach.reachable_ms(since, now)
         self.longest_unprotected_ms = max(self.longest_unprotected_ms, waited)
         text = f"{coin} had no stop for {waited} ms of reachable time, from {since} to {now}; {self._deadline_ms} allowed"

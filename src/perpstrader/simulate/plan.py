@@ -18,6 +18,7 @@ _LIGHT: Final = FaultRates(
     delay=0.02, lag=0.03, frame_twice=0.01, socket_dropped=0.0001, socket_frozen=0.00004, most_delay_s=12.0,
 )  # fmt: skip
 _ROUGH: Final = 4
+_DEPOSITS_USD: Final = (500, 10_000, 1_000_000, 1_000_000)
 
 
 class Moment(enum.StrEnum):
@@ -43,12 +44,16 @@ class Blackout(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one world that its seed decides before it begins; ``start_ms`` is UTC."""
+    """Everything about one world that its seed decides before it begins; ``start_ms`` is UTC.
+
+    ``deposit_usd`` is small enough to meet the venue's minimum, or large enough that orders fill in part.
+    """
 
     seed: int
     start_ms: int
     duration_s: float
     symbols: tuple[str, ...]
+    deposit_usd: int
     has_latency: bool
     rates: FaultRates
     blackouts: tuple[Blackout, ...]
@@ -69,7 +74,7 @@ def plan_of(seed: int) -> Plan:
     ]
     return Plan(
         seed=seed, start_ms=start_ms, duration_s=duration_s, symbols=tuple(rng.sample(SYMBOLS, 3)),
-        has_latency=rng.random() < 0.5, rates=_times(_LIGHT, level), blackouts=tuple(blackouts),
+        deposit_usd=rng.choice(_DEPOSITS_USD), has_latency=rng.random() < 0.5, rates=_times(_LIGHT, level), blackouts=tuple(blackouts),
         crashes=tuple(crashes),
     )  # fmt: skip
 

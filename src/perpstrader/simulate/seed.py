@@ -26,7 +26,6 @@ from perpstrader.simulate.plan import Plan, plan_of
 from perpstrader.simulate.reach import Reach
 from perpstrader.simulate.world import LEAD_MS, simulated_identity
 
-DEPOSIT_USD: Final = 10_000
 _MICRO: Final = 1_000_000
 _RESTART_S: Final = 2.0
 _STARTS: Final = 200
@@ -69,7 +68,8 @@ def campaign_settings(plan: Plan) -> Settings:
         max_entries_per_day=100_000, max_entries_per_symbol_day=100_000, max_entries_per_minute=30,
         loss_streak_limit=100_000, daily_loss_entry_stop_fraction=wide, max_daily_loss_fraction=wide,
         drawdown_halve_fraction=wide, max_drawdown_fraction=wide, volatility_reduce_fraction=wide,
-        volatility_stop_fraction=wide, min_symbol_max_leverage=3,
+        volatility_stop_fraction=wide, max_depth_fraction=Decimal(1), max_market_order_fraction=Decimal(1),
+        min_symbol_max_leverage=3,
     )  # fmt: skip
     return Settings(trader=TraderSettings(symbols=plan.symbols), risk=risk)
 
@@ -100,7 +100,7 @@ class _World:
 
     async def live(self) -> SeedOutcome:
         """Run to the plan's end, then let everything settle and judge it."""
-        self._venue.fund(self._identity.account, DEPOSIT_USD * _MICRO)
+        self._venue.fund(self._identity.account, self._plan.deposit_usd * _MICRO)
         market = asyncio.create_task(self._venue.run(), name="market")
         self._survivors = (market,)
         await self._clock.sleep(LEAD_MS / 1000 + 0.001)
@@ -111,7 +111,7 @@ class _World:
         self._faults.end()
         await life.end_operator()
         assert life.trader is not None
-        await judge_the_end(life, self._engine, self._witness, self._clock, DEPOSIT_USD * _MICRO)
+        await judge_the_end(life, self._engine, self._witness, self._clock, self._plan.deposit_usd * _MICRO)
         await life.stop()
         self._errors += life.errors
         market.cancel()
