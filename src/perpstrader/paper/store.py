@@ -60,7 +60,8 @@ class PaperStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = apsw.Connection(str(self.path))
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL")
+            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+                self._db.execute(f"PRAGMA {pragma}").fetchall()
             version = self._db.execute("PRAGMA user_version").get
             if version > SCHEMA_VERSION:
                 raise PaperStoreError(f"{self.path} was written by a newer version of this program: use that one.")
