@@ -8,6 +8,7 @@ import typer
 
 from perpstrader.cli.options import Config, DataDir, Json, settings_from
 from perpstrader.cli.output import print_json, show_table, terminal
+from perpstrader.settings.catalog import table
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The settings in force, and where each came from.")
 
@@ -16,7 +17,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The settings
 def show(as_json: Json = False, data_dir: DataDir = None, config: Config = None) -> None:
     """Every setting with its value, where it came from, and what it means; a secret shows only that it is set."""
     settings = settings_from(config, data_dir)
-    rows = settings.table()
+    rows = table(settings)
     if as_json:
         print_json({row.key: dataclasses.asdict(row) for row in rows})
         return

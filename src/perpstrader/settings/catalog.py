@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from perpstrader.settings.fields import Direction, Meta, StrategySetting
-from perpstrader.settings.schema import SECTIONS
+from perpstrader.settings.schema import SECTIONS, Row, Settings, show
 
 PREFIX = "PERPSTRADER_"
 """What the names of this program's own variables begin with; one that is unknown stops the start."""
@@ -130,3 +130,11 @@ ENV_NAMES: Mapping[str, str] = {
 """The key of every name in the environment."""
 
 PERCENT_ENV: frozenset[str] = frozenset(name for spec in CATALOG.values() for name in spec.meta.percent_env)
+
+
+def table(settings: Settings) -> list[Row]:
+    """The rows of ``config show``: each key with value, unit, origin and meaning."""
+    return [
+        Row(key, show(value), CATALOG[key].meta.unit, str(settings.origin(key)), CATALOG[key].meaning)
+        for key, value in settings.values().items()
+    ]

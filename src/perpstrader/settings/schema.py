@@ -140,15 +140,6 @@ class Settings:
             result.setdefault(section, {})[name] = jsonable(value)
         return result
 
-    def table(self) -> list[Row]:
-        """The rows of ``config show``: each key with value, unit, origin and meaning."""
-        from perpstrader.settings.catalog import CATALOG
-
-        return [
-            Row(key, show(value), CATALOG[key].meta.unit, str(self.origin(key)), CATALOG[key].meaning)
-            for key, value in self.values().items()
-        ]
-
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over all values but secrets and directories: equal decisions have equal digests of settings."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perpstrader.settings import Settings, SettingsError, StrategySetting, load
-from perpstrader.settings.catalog import CATALOG, PERCENT_ENV, Spec
+from perpstrader.settings.catalog import CATALOG, PERCENT_ENV, Spec, table
 from perpstrader.settings.docs import render
 from perpstrader.settings.schema import SECTIONS
 
@@ -245,7 +245,7 @@ def test_nothing_given_is_paper_with_every_default(tmp_path: Path) -> None:
 
 
 def test_the_table_names_every_setting_once_with_its_origin(tmp_path: Path) -> None:
-    rows = {row.key: row for row in read(tmp_path, {"MAX_LEVERAGE": "2"}).table()}
+    rows = {row.key: row for row in table(read(tmp_path, {"MAX_LEVERAGE": "2"}))}
     assert list(rows) == list(CATALOG)
     assert (rows["risk.max_leverage"].value, rows["risk.max_leverage"].origin) == ("2", "env MAX_LEVERAGE")
     leverage = rows["venue.leverage"]

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from perpstrader.settings import Settings, SettingsError, load
-from perpstrader.settings.catalog import CATALOG
+from perpstrader.settings.catalog import CATALOG, table
 from perpstrader.settings.limits import MAINNET_CAPS
 
 ACCOUNT = "0x" + "1A" * 20
@@ -46,7 +46,7 @@ def everything_said_about(env: dict[str, str], config: Path | None = None) -> st
         settings = read(env, config)
     except SettingsError as error:
         return "\n".join([str(error), repr(error), *error.problems, *traceback.format_exception(error)])
-    rows = "\n".join(map(repr, settings.table()))
+    rows = "\n".join(map(repr, table(settings)))
     origins = "\n".join(map(str, settings.origins.values()))
     return "\n".join([repr(settings), str(settings), json.dumps(settings.redacted()), rows, origins, settings.digest])
 
