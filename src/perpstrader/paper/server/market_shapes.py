@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from perpstrader.paper.engine import BarClose, BookLevel, EngineAsset, MarketState, fixed_text, usd_text
@@ -50,6 +51,12 @@ def meta(assets: Sequence[EngineAsset]) -> market.Meta:
     return market.Meta(universe, list(tables.items()))
 
 
+@lru_cache(maxsize=4_096)
+def _rare_text(value: int, decimals: int) -> str:
+    """``fixed_text`` of what stays the same from one instant to the next: rates, and figures of the day."""
+    return fixed_text(value, decimals)
+
+
 def mid_text(asset: EngineAsset, state: MarketState) -> str | None:
     """The middle of the book, one decimal finer than a price; ``None`` when a side is empty."""
     return None if state.mid_twice is None else fixed_text(state.mid_twice * 5, asset.price_decimals + 1)
@@ -71,16 +78,16 @@ def asset_ctx(asset: EngineAsset, state: MarketState, day_lots: int, day_ago_px:
     if state.impact_bid is not None and state.impact_ask is not None:
         impact = (asset.price_text(state.impact_bid), asset.price_text(state.impact_ask))
     return market.AssetCtx(
-        funding=fixed_text(state.funding_rate, RATE_DECIMALS),
-        open_interest=asset.size_text(state.open_interest),
-        prev_day_px=asset.price_text(mark if day_ago_px is None else day_ago_px),
+        funding=_rare_text(state.funding_rate, RATE_DECIMALS),
+        open_interest=_rare_text(state.open_interest, asset.size_decimals),
+        prev_day_px=_rare_text(mark if day_ago_px is None else day_ago_px, asset.price_decimals),
         day_ntl_vlm=usd_text(day_lots * mark),
         oracle_px=asset.price_text(state.oracle or 0),
         mark_px=asset.price_text(mark),
-        premium=None if state.premium is None else fixed_text(state.premium, RATE_DECIMALS),
+        premium=None if state.premium is None else _rare_text(state.premium, RATE_DECIMALS),
         mid_px=mid_text(asset, state),
         impact_pxs=impact,
-        day_base_vlm=asset.size_text(day_lots),
+        day_base_vlm=_rare_text(day_lots, asset.size_decimals),
     )
 
 
