@@ -255,7 +255,7 @@ class Stage:
     # --- the end ---
 
     async def check_sound(self, *, explained: bool = True) -> None:
-        """Σ net PnL = Δ equity − cash flows, here and at the venue; stops match positions; nothing is left over."""
+        """Σ net PnL = Δ equity - cash flows, here and at the venue; stops match positions; nothing is left over."""
         assert self.engine.imbalance() == 0 or not explained
         for coin in self.feed.coins:
             size = self.position(coin)
