@@ -33,6 +33,7 @@ from perpstrader.settings import Settings
 from perpstrader.simulate.stopwatch import Stopwatch
 from perpstrader.simulate.watch import Watch
 from perpstrader.simulate.world import LEAD_MS, World, simulated
+from perpstrader.trader.trader import Pace
 
 RECONCILE_MS: Final = 3_600_000
 RECONCILE_BARS: Final = 12
@@ -40,6 +41,7 @@ RECONCILE_BARS: Final = 12
 for it.
 """
 
+DAY_S: Final = 86_400.0
 _PROGRESS_STEPS: Final = 200
 Progress = Callable[[float], None]
 
@@ -100,6 +102,11 @@ def for_replay(settings: Settings, feed: Feed, bar_ms: int) -> Settings:
     return dataclasses.replace(settings, trader=trader, execution=execution, venue=venue)
 
 
+def pace_of(bar_ms: int) -> Pace:
+    """How often the loops of a replay look that only make sure: each bar whether stops are in place, silences daily."""
+    return Pace(ping_s=DAY_S, protection_s=max(60.0, bar_ms / 1000), records_s=DAY_S)
+
+
 async def _replay(
     settings: Settings, clock: VirtualClock, feed: Feed, path: Path, interval: str, seed: int, latency: bool,
     progress: Progress | None, work: Path,
@@ -108,7 +115,7 @@ async def _replay(
     stopwatch = Stopwatch()
     async with simulated(
         settings, clock, feed, seed=seed, latency=model, state_path=work / "state.db", traces_path=work / "traces.db",
-        stopwatch=stopwatch,
+        pace=pace_of(INTERVAL_MS[interval]), stopwatch=stopwatch,
     ) as world:  # fmt: skip
         _report_progress(world.watch, feed, progress)
         await world.market
