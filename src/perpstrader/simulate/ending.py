@@ -20,6 +20,7 @@ _MICRO: Final = 1_000_000
 async def judge_the_end(life: Life, engine: Exchange, witness: Witness, clock: Clock, deposited: int) -> None:
     """Halt, compare (S54), flatten and see that nothing is left (S05, S21), and add up the money (S35)."""
     assert life.trader is not None
+    witness.halted(life.trader.keeper.state.halts)
     await life.commands.halt("the campaign ends", actor="campaign")
     await _until_equal(life, engine, clock)
     differences = await _differences(life, engine)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
-from perpstrader.domain import Order, Purpose
+from perpstrader.domain import Halt, HaltKind, Order, Purpose
 from perpstrader.domain.cloids import read_cloid
 from perpstrader.paper.engine import (
     EngineAsset,
@@ -40,6 +40,10 @@ MALFORMED: Final = frozenset(
     }
 )  # fmt: skip
 """Refusals of what should never have been sent; the others depend on the market or the account of the moment."""
+
+_FALSE_ALARMS: Final = frozenset(
+    {HaltKind.RECONCILIATION, HaltKind.CASH_FLOW, HaltKind.IMPLAUSIBLE, HaltKind.STATE, HaltKind.LIQUIDATION}
+)
 
 
 class Witness:
@@ -100,6 +104,11 @@ class Witness:
         """Somebody wanted an entry during a halt, and was refused."""
         if self.halted_since_ms is not None:
             self.judge("S40", True, "")
+
+    def halted(self, halts: Sequence[Halt]) -> None:
+        """Halts in force: where nobody but the trader trades, none may say that the books do not agree."""
+        for halt in halts:
+            self.judge("S39", halt.kind not in _FALSE_ALARMS, f"halted by {halt.kind}: {halt.reason}")
 
     # --- what the venue does ---
 

@@ -15,7 +15,7 @@ from perpstrader.trader.trader import Trader
 
 _STRATEGY: Final = "external"
 _ACTOR: Final = "campaign"
-_WEIGHTS: Final = {"signal": 60, "close": 10, "reduce": 8, "halt": 6, "flatten": 4, "resume": 12}
+_WEIGHTS: Final = {"signal": 60, "close": 10, "reduce": 8, "halt": 6, "flatten": 3, "resume": 25}
 
 
 class Operator:
@@ -50,7 +50,7 @@ class Operator:
         distance = rng.uniform(0.002, 0.05)
         stop = _price(asset, mid, -distance * side.sign) if rng.random() < 0.8 else None
         target = _price(asset, mid, 2 * distance * side.sign) if rng.random() < 0.5 else None
-        entry = _price(asset, mid, rng.uniform(-0.003, 0.001) * side.sign) if rng.random() < 0.4 else None
+        entry = _price(asset, mid, rng.uniform(-0.0015, 0.001) * side.sign) if rng.random() < 0.4 else None
         request = SignalRequest(
             symbol=symbol, side=side, confidence=round(rng.uniform(0.4, 1.0), 3), strategy=_STRATEGY,
             ttl_ms=rng.choice((2_000, 20_000, 60_000)), entry_price=entry, stop_price=stop, target_price=target,
@@ -96,6 +96,7 @@ class Operator:
         """Go on, where something is halted."""
         if self._trader.may_trade() is None:
             return
+        self._witness.halted(self._trader.keeper.state.halts)
         self._witness.halted_since_ms = None
         token = self._commands.prepare("resume", {}).token
         await self._commands.resume("a person has looked", actor=_ACTOR, token=token)

@@ -17,8 +17,8 @@ _LIGHT: Final = FaultRates(
     refused=0.01, request_lost=0.01, response_lost=0.015, bad_gateway=0.01, bad_gateway_after=0.01, too_many=0.01,
     delay=0.02, lag=0.03, frame_twice=0.01, socket_dropped=0.0001, socket_frozen=0.00004, most_delay_s=12.0,
 )  # fmt: skip
-_ROUGH: Final = 4
-_DEPOSITS_USD: Final = (500, 10_000, 1_000_000, 1_000_000)
+_ROUGH: Final = 3
+_DEPOSITS_USD: Final = (500, 10_000, 2_000_000, 5_000_000)
 
 
 class Moment(enum.StrEnum):

@@ -22,6 +22,7 @@ from perpstrader.simulate.chaos import MortalTransport, PlannedFaults
 from perpstrader.simulate.ending import judge_the_end
 from perpstrader.simulate.invariants import Witness, WitnessedExchange
 from perpstrader.simulate.life import Life
+from perpstrader.simulate.meddler import Meddler
 from perpstrader.simulate.plan import Plan, plan_of
 from perpstrader.simulate.reach import Reach
 from perpstrader.simulate.world import LEAD_MS, simulated_identity
@@ -69,6 +70,7 @@ def campaign_settings(plan: Plan) -> Settings:
         loss_streak_limit=100_000, daily_loss_entry_stop_fraction=wide, max_daily_loss_fraction=wide,
         drawdown_halve_fraction=wide, max_drawdown_fraction=wide, volatility_reduce_fraction=wide,
         volatility_stop_fraction=wide, max_depth_fraction=Decimal(1), max_market_order_fraction=Decimal(1),
+        min_symbol_volume_usd=Decimal(1),
         min_symbol_max_leverage=3,
     )  # fmt: skip
     return Settings(trader=TraderSettings(symbols=plan.symbols), risk=risk)
@@ -93,6 +95,7 @@ class _World:
         self._engine = WitnessedExchange(self._feed.assets, EngineConfig(), self._witness)
         self._venue = PaperVenue(self._engine, self._feed, clock, VenueConfig())
         self._faults = PlannedFaults(plan, self._seconds, self._is_at_stake, self._reach)
+        self._meddler = Meddler(self._engine, self._identity.account, clock, Random(f"campaign meddler {plan.seed}"))
         self._crashes = list(plan.crashes)
         self._deaths = 0
         self._errors: list[str] = []
@@ -102,16 +105,18 @@ class _World:
         """Run to the plan's end, then let everything settle and judge it."""
         self._venue.fund(self._identity.account, self._plan.deposit_usd * _MICRO)
         market = asyncio.create_task(self._venue.run(), name="market")
-        self._survivors = (market,)
+        meddling = asyncio.create_task(self._meddler.run(), name="meddler")
+        self._survivors = (market, meddling)
         await self._clock.sleep(LEAD_MS / 1000 + 0.001)
         life = await self._born()
         while (crash := await self._run_until_death(life)) is not None:
             await self._bury(life, crash)
             life = await self._born()
         self._faults.end()
+        meddling.cancel()
         await life.end_operator()
         assert life.trader is not None
-        await judge_the_end(life, self._engine, self._witness, self._clock, self._plan.deposit_usd * _MICRO)
+        await judge_the_end(life, self._engine, self._witness, self._clock, self._paid_in())
         await life.stop()
         self._errors += life.errors
         market.cancel()
@@ -162,6 +167,9 @@ class _World:
         await life.kill(self._survivors)
         self._errors += life.errors
         await self._clock.sleep(dead_s)
+
+    def _paid_in(self) -> int:
+        return self._plan.deposit_usd * _MICRO + self._meddler.paid_in
 
     def _seconds(self) -> float:
         return (self._clock.now_ms() - self._plan.start_ms) / 1000
