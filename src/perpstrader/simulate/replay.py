@@ -1,5 +1,4 @@
-"""Replay: a recorded market through the whole trader in virtual time, the same result every time, and a report of it.
-"""
+"""Replay: a recorded market through the whole trader in virtual time, the same result every time, and a report of it."""
 
 from __future__ import annotations
 
@@ -56,9 +55,15 @@ class ReplayOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay(
-    settings: Settings, path: Path, *, interval: str, seed: int = 1, latency: bool = False, progress: Progress | None = None,
+    settings: Settings,
+    path: Path,
+    *,
+    interval: str,
+    seed: int = 1,
+    latency: bool = False,
+    progress: Progress | None = None,
     data_dir: Path | None = None,
-) -> ReplayOutcome:  # fmt: skip
+) -> ReplayOutcome:
     """Replay the recording at ``path`` with these settings; equal recordings, settings and seeds give equal
     fingerprints.
 
@@ -108,9 +113,16 @@ def pace_of(bar_ms: int) -> Pace:
 
 
 async def _replay(
-    settings: Settings, clock: VirtualClock, feed: Feed, path: Path, interval: str, seed: int, latency: bool,
-    progress: Progress | None, work: Path,
-) -> ReplayReport:  # fmt: skip
+    settings: Settings,
+    clock: VirtualClock,
+    feed: Feed,
+    path: Path,
+    interval: str,
+    seed: int,
+    latency: bool,
+    progress: Progress | None,
+    work: Path,
+) -> ReplayReport:
     model = LatencyModel() if latency else None
     stopwatch = Stopwatch()
     async with simulated(
@@ -124,31 +136,52 @@ async def _replay(
         money = await _money(world)
         account = world.trader
         safety = Safety(
-            max_unprotected_ms=account.execution.protector.max_unprotected_ms, liquidations=world.watch.liquidations,
-            halts=len(account.keeper.state.halts), strategy_errors=account.counters.strategy_errors,
-        )  # fmt: skip
+            max_unprotected_ms=account.execution.protector.max_unprotected_ms,
+            liquidations=world.watch.liquidations,
+            halts=len(account.keeper.state.halts),
+            strategy_errors=account.counters.strategy_errors,
+        )
         orders = account.counters.orders
     seconds = stopwatch.seconds()
     wall = sum(spent for _, spent in seconds)
     found, watch = feed.report(world.watch.ambiguous_bars), world.watch
     return replay_report(
-        title=f"{path.name} {interval}", version=version("perpstrader"), seed=seed, fingerprint=watch.fingerprint,
+        title=f"{path.name} {interval}",
+        version=version("perpstrader"),
+        seed=seed,
+        fingerprint=watch.fingerprint,
         recording=Recording(
-            source=path.name, grade=found.grade, symbols=settings.trader.symbols, interval=interval,
-            interval_ms=INTERVAL_MS[interval], start_ms=feed.start_ms, end_ms=feed.end_ms or clock.now_ms(), bars=found.bars,
-            ambiguous_bars=found.ambiguous_bars, halted_bars=found.halted_bars,
+            source=path.name,
+            grade=found.grade,
+            symbols=settings.trader.symbols,
+            interval=interval,
+            interval_ms=INTERVAL_MS[interval],
+            start_ms=feed.start_ms,
+            end_ms=feed.end_ms or clock.now_ms(),
+            bars=found.bars,
+            ambiguous_bars=found.ambiguous_bars,
+            halted_bars=found.halted_bars,
         ),
-        decisions_by_strategy=watch.decisions(), orders=orders, fills=len(watch.fills), money=money, safety=safety,
+        decisions_by_strategy=watch.decisions(),
+        orders=orders,
+        fills=len(watch.fills),
+        money=money,
+        safety=safety,
         speed=Speed(
-            wall_seconds=wall, bars_per_second=found.bars / wall, decisions_per_second=watch.pulse.decisions_per_second,
-            quiet_bars_per_second=watch.pulse.quiet_bars_per_second, breakdown=seconds,
+            wall_seconds=wall,
+            bars_per_second=found.bars / wall,
+            decisions_per_second=watch.pulse.decisions_per_second,
+            quiet_bars_per_second=watch.pulse.quiet_bars_per_second,
+            breakdown=seconds,
         ),
         curve=watch.curve,
         trades=trades_of(
-            watch.fills, watch.funding, strategy_of=lambda fill: watch.owner_of.get(fill.tid, ""),
+            watch.fills,
+            watch.funding,
+            strategy_of=lambda fill: watch.owner_of.get(fill.tid, ""),
             exit_of=lambda fill: watch.purpose_of.get(fill.tid, ""),
         ),
-    )  # fmt: skip
+    )
 
 
 async def _money(world: World) -> Money:
@@ -161,9 +194,14 @@ async def _money(world: World) -> Money:
     start = world.trader.start_equity_usd
     error = net - (end - start - execution.account.books.cash_flows_usd)
     return Money(
-        start_equity_usd=start, end_equity_usd=end, net_pnl_usd=net.quantize(MICRO), fees_usd=accountant.fees_usd, funding_usd=accountant.funding_usd,
-        slippage_usd=world.watch.slippage_usd, identity_error_usd=_to_the_cent(error),
-    )  # fmt: skip
+        start_equity_usd=start,
+        end_equity_usd=end,
+        net_pnl_usd=net.quantize(MICRO),
+        fees_usd=accountant.fees_usd,
+        funding_usd=accountant.funding_usd,
+        slippage_usd=world.watch.slippage_usd,
+        identity_error_usd=_to_the_cent(error),
+    )
 
 
 def _to_the_cent(error: Decimal) -> Decimal:

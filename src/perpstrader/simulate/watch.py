@@ -118,7 +118,7 @@ class Watch:
                 approved=self._approved.get(name, 0),
                 refused=sum(self._refused.get(name, {}).values()),
                 refused_by_reason=dict(self._refused.get(name, {})),
-            )  # fmt: skip
+            )
             for name, count in self._signals.items()
         }
 

@@ -53,10 +53,17 @@ class World(msgspec.Struct, kw_only=True):
 
 @asynccontextmanager
 async def simulated(
-    settings: Settings, clock: VirtualClock, feed: Feed, *, seed: int, latency: LatencyModel | None = None,
-    state_path: Path | None = None, traces_path: Path | None = None, pace: Pace = REPLAY_PACE,
+    settings: Settings,
+    clock: VirtualClock,
+    feed: Feed,
+    *,
+    seed: int,
+    latency: LatencyModel | None = None,
+    state_path: Path | None = None,
+    traces_path: Path | None = None,
+    pace: Pace = REPLAY_PACE,
     stopwatch: Stopwatch | None = None,
-) -> AsyncIterator[World]:  # fmt: skip
+) -> AsyncIterator[World]:
     """A started trader on a running market; at the end of the block both have stopped.
 
     Everything follows from the feed, the settings and ``seed``. The feed's time must lie ``LEAD_MS`` ahead of the
@@ -89,18 +96,32 @@ async def simulated(
         transport = InProcessTransport(venue, Random(rng.getrandbits(64)), latency)
         watch = Watch()
         deps = Deps(
-            clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, is_virtual=True, pace=pace,
+            clock=clock,
+            rng=rng,
+            transport=transport,
+            store=store,
+            traces=traces,
+            identity=identity,
+            is_virtual=True,
+            pace=pace,
             observer=watch,
-        )  # fmt: skip
+        )
         trader, commands = await build_trader(settings, deps)
         watch.equity_usd = trader.execution.view.equity_usd
         watch.mid_of = lambda symbol: snapshot.mid if (snapshot := trader.market.snapshot(symbol)) is not None else None
         stack.push_async_callback(trader.stop)
         await trader.start()
         yield World(
-            settings=settings, clock=clock, engine=engine, venue=venue, market=market, transport=transport, trader=trader,
-            commands=commands, watch=watch,
-        )  # fmt: skip
+            settings=settings,
+            clock=clock,
+            engine=engine,
+            venue=venue,
+            market=market,
+            transport=transport,
+            trader=trader,
+            commands=commands,
+            watch=watch,
+        )
 
 
 def simulated_identity(seed: int) -> Identity:

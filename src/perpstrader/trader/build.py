@@ -35,7 +35,7 @@ from perpstrader.trader.commands import Commands
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
-from perpstrader.trader.observer import Nobody, Observer
+from perpstrader.trader.observer import Nobody, Observer, Relay
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.trader import REAL_TIME, Pace, Trader
 from perpstrader.trader.wiring import Wiring
@@ -78,8 +78,8 @@ def interval_name(bar_ms: int) -> str:
 async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands]:
     """A trader that has read the venue's metadata and its own files, but has sent nothing yet.
 
-    Raises ``PerpsTraderError`` for settings that the venue contradicts, ``UnsafeError`` for a signer or an account that must
-    not be traded.
+    Raises ``PerpsTraderError`` for settings that the venue contradicts, ``UnsafeError`` for a signer or an account that
+    must not be traded.
     """
     counters = RunCounters()
     wiring = Wiring(deps.clock, counters)
@@ -207,7 +207,7 @@ async def _desk(
         numbers=Numbers(first, NUMBER_BLOCK),
         positions=PositionBook(),
         orders=OrderTracker(on_change),
-        observer=deps.observer,
+        observer=Relay(recorder, deps.observer),
         journal=journal,
         pool=pool,
         note=recorder.take,

@@ -164,7 +164,8 @@ class Decider:
         return self._execution.view.build(), market
 
     def _not_reconciled(self) -> Refusal:
-        """The venue's positions are not what the fills add up to, and no fill has just happened that would explain it."""
+        """The venue's positions are not what the fills add up to, and no fill has just happened that would explain it.
+        """
         self._execution.desk.pool.spawn("reconcile", self._execution.reconciler.run())
         hint = "the venue's positions are not what the fills add up to; comparing again"
         return Refusal(reason=Reason.NOT_RECONCILED, hint=hint)

@@ -26,6 +26,7 @@ from perpstrader.domain import (
     plain,
 )
 from perpstrader.execution import Note
+from perpstrader.execution.positions import FillEffect
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.traces.contract import TraceStore
@@ -35,6 +36,7 @@ from perpstrader.trader.observer import Observer
 _OPEN_TRACES: Final = 512
 _NOTES_PER_COMMIT: Final = 512
 _RECENT: Final = 500
+_EARLY: Final = 64
 
 
 class Recorder:
@@ -66,6 +68,8 @@ class Recorder:
         self._notes: list[CycleNote] = []
         self._open: OrderedDict[str, Trace] = OrderedDict()
         self._of_episode: dict[str, str] = {}
+        self._revising: dict[str, None] = {}
+        self._early_fills: OrderedDict[str, list[Fill]] = OrderedDict()
         self.recent: deque[Note] = deque(maxlen=_RECENT)
         self.recent_decisions: deque[Trace] = deque(maxlen=50)
 
@@ -143,6 +147,7 @@ class Recorder:
         steps = (*trace.steps, Step(time_ms=now, text=step)) if step else trace.steps
         if episode and episode not in self._of_episode:
             steps += self._told_before(episode)
+            fills += tuple(self._early_fills.pop(episode, ()))
         changed = msgspec.structs.replace(
             trace,
             orders=orders,
@@ -158,7 +163,21 @@ class Recorder:
         self._open[trace_id] = changed
         if episode:
             self._of_episode[episode] = trace_id
-        self._written(changed, self._store.update(changed))
+        if trace_id not in self._revising:
+            self._revising[trace_id] = None
+            self._pool.spawn(f"trace-{trace_id}", self._revise(trace_id))
+
+    def on_fill(self, effect: FillEffect, order: Order | None) -> None:
+        """A fill belongs to the trace of its episode, and so does what the episode made when it ends."""
+        holding = effect.ended if effect.ended is not None else effect.holding
+        trace_id = self._of_episode.get(holding.episode)
+        if trace_id is not None:
+            outcome = effect.ended.net_usd if effect.ended is not None else None
+            self.amend(trace_id, fills=(effect.fill,), outcome_usd=outcome)
+        else:
+            self._early_fills.setdefault(holding.episode, []).append(effect.fill)
+            while len(self._early_fills) > _EARLY:
+                self._early_fills.popitem(last=False)
 
     def take(self, note: Note) -> None:
         """A note from execution: kept for the console, and added to the trace of its episode."""
@@ -199,6 +218,14 @@ class Recorder:
         writing = self._guarded(trace, stored)
         return self._pool.spawn(f"trace-{trace.id}", writing) or self._guarded(trace, stored)
 
+    async def _revise(self, trace_id: str) -> None:
+        """Write a trace once for all that was added to it in this pass of the loop."""
+        await self._clock.sleep(0)
+        self._revising.pop(trace_id, None)
+        trace = self._open.get(trace_id)
+        if trace is not None:
+            await self._guarded(trace, self._store.update(trace))
+
     async def _guarded(self, trace: Trace, stored: Awaitable[None]) -> None:
         """What cannot be stored is counted and reported here; the order path goes on (S62)."""
         try:
@@ -207,10 +234,15 @@ class Recorder:
             self._on_gap(f"trace {trace.id} was not stored: {type(error).__name__}: {error}")
 
     def _keep(self, trace: Trace) -> None:
+        """Hold the newest traces, and those whose position is still open however old they are."""
         self._open[trace.id] = trace
-        while len(self._open) > _OPEN_TRACES:
+        looked = 0
+        while len(self._open) > _OPEN_TRACES and looked < _OPEN_TRACES:
+            looked += 1
             gone, old = self._open.popitem(last=False)
-            if self._of_episode.get(old.episode) == gone:
+            if old.led_to_order and old.episode and old.outcome_usd is None and looked < _OPEN_TRACES:
+                self._open[gone] = old
+            elif self._of_episode.get(old.episode) == gone:
                 del self._of_episode[old.episode]
 
 

@@ -101,6 +101,7 @@ class Trader:
         await self.execution.restore()
         self._supervisor.start("streams", self.streams.run, deadline_ms=60_000)
         await self.execution.start()
+        await self._check_account(at_once=True)
         self.start_equity_usd = self.execution.view.equity_usd()
         await self._on_equity()
         for symbol in self.settings.trader.symbols:
@@ -256,11 +257,11 @@ class Trader:
                 )
             self._look_at_equity()
 
-    async def _check_account(self) -> None:
+    async def _check_account(self, *, at_once: bool = False) -> None:
         """The account's mode and the address budget, each at its own pace (S39, S18)."""
         await self._check_clock()
         age = self.clock.now_ms() - self.execution.account.mode_read_ms
-        if age < self.settings.execution.account_mode_interval_ms:
+        if age < self.settings.execution.account_mode_interval_ms and not at_once:
             return
         try:
             self.execution.view.address_budget_left = (await self.execution.desk.client.rate_limit()).left
@@ -271,7 +272,8 @@ class Trader:
             await self.halt(HaltKind.CASH_FLOW, str(error))
 
     async def _check_clock(self) -> None:
-        """Measure the venue's clock; expiries are stamped with it, and a large skew stops entries (domain notes, 16)."""
+        """Measure the venue's clock; expiries are stamped with it, and a large skew stops entries (domain notes, 16).
+        """
         try:
             await self.execution.desk.client.venue_time_ms()
         except VenueError as error:
