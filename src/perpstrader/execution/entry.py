@@ -9,7 +9,6 @@ Whatever filled gets protected before anything is booked.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
@@ -294,13 +293,14 @@ class EntryDesk:
         self._desk.say("entry-ended", entry.intent.symbol, why, episode=entry.intent.episode)
 
     async def cancel_all(self, why: str) -> int:
-        """Take back every live entry; returns how many the venue has shown to be over within half a minute, those left
-        are settled by reconciliation. Protective orders are untouched (S16).
+        """Take back every live entry; returns how many the venue has shown to be over within half a minute. Those left
+        are cancelled on. Protective orders are untouched (S16).
         """
         entries = self._desk.orders.live(purpose=Purpose.ENTRY)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CANCEL_PATIENCE_S):
-                await asyncio.gather(*(self._cancel_resting(order, why) for order in entries))
+        spawned = (self._desk.pool.spawn(f"cancel-{o.cloid}", self._cancel_resting(o, why)) for o in entries)
+        tasks = [task for task in spawned if task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CANCEL_PATIENCE_S)
         over = [self._desk.orders.get(order.cloid) for order in entries]
         return sum(order is None or not order.is_live for order in over)
 

@@ -34,6 +34,8 @@ _CONFIRM_PAUSES_S: Final = (0.0, 0.1, 0.2, 0.4, 0.8)
 _RETRY_PAUSE_S: Final = 0.5
 _MAX_ATTEMPTS: Final = 40
 _FLAT_OVERLAP_MS: Final = 60_000
+_FRESH_MS: Final = 3_000
+"""The info side lags by seconds at most: an older order that has no record yet is not waited for."""
 
 CloseUnprotectable = Callable[[str, str], Awaitable[object]]
 
@@ -134,11 +136,14 @@ class Protector:
 
     async def _find_or_place(self, holding: Holding, needed: Decimal) -> ProtectiveStop | None:
         """The confirmed stop of the position's size; ``None`` also when the position changed meanwhile."""
-        for order in self._desk.orders.live(holding.symbol, Purpose.STOP):
+        for order in reversed(self._desk.orders.live(holding.symbol, Purpose.STOP)):
             if order.intent.size == needed and order.intent.side is holding.side and self._may_be_armed(order):
-                stop = await self._confirm(order, needed, patient=order.status is not OrderStatus.PENDING)
+                fresh = self._desk.venue_clock.now_ms() - order.sent_ms < _FRESH_MS
+                stop = await self._confirm(order, needed, patient=fresh and order.status is not OrderStatus.PENDING)
                 if stop is not None or not self._is_still(holding, needed):
                     return stop
+                if self._desk.reach.is_out and not self._is_stale(order):
+                    return None  # it may rest there; another one goes out when it cannot any more
         return await self._place(holding, needed)
 
     def _is_still(self, holding: Holding, size: Decimal) -> bool:
@@ -176,7 +181,12 @@ class Protector:
             if pause:
                 await self._desk.clock.sleep(pause)
             record = await self._desk.look_up(order.cloid)
-            if record is None or record.group is OrderGroup.MISSING:
+            if record is None:
+                return None
+            if record.group is OrderGroup.MISSING:
+                if order.oid is None and self._is_stale(order):
+                    self._desk.orders.update(order.cloid, status=OrderStatus.NEVER_ARMED, detail="it never arrived")
+                    return None
                 continue
             current = self._desk.orders.apply_record(order.cloid, record)
             if record.group is not OrderGroup.LIVE:

@@ -21,6 +21,11 @@ class Reach:
         self._answered_ms = 0
         self._past: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
 
+    @property
+    def is_out(self) -> bool:
+        """True when the newest call that ended has failed."""
+        return self._since_ms is not None
+
     def answered(self, now_ms: int) -> None:
         """An answer came, a refusal included."""
         if self._since_ms is not None and now_ms > self._since_ms:
