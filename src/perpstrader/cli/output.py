@@ -88,11 +88,11 @@ DECISION_COLUMNS = ("time (UTC)", "symbol", "strategy", "wanted", "verdict", "wh
 
 def decision_cells(row: DecisionRow) -> tuple[str, ...]:
     """One decision in the order of ``DECISION_COLUMNS``."""
-    return clock_text(row.time_ms), row.symbol or "-", row.strategy, row.wanted or "-", row.verdict, row.why
+    return clock_text(row.time_ms), row.symbol or "-", row.strategy, row.wanted or "-", row.verdict, row.why or "sent"
 
 
 def decision_line(row: DecisionRow) -> str:
     """One decision as a plain line."""
     wanted = f" {row.wanted}" if row.wanted else ""
     subject = " ".join(word for word in (row.symbol, row.strategy) if word)
-    return f"{row.verdict:<9} {subject}{wanted}: {row.why or 'carried out'}"
+    return f"{row.verdict:<9} {subject}{wanted}: {row.why or 'sent'}"

@@ -45,10 +45,12 @@ def summary(status: Status, urls: Mapping[str, str]) -> list[Text]:
 
 def _head(status: Status, urls: Mapping[str, str]) -> Text:
     network = Text(f" {status.network} ", style="bold white on red" if status.network == "mainnet" else "bold reverse")
-    links = "".join(f" · {name} {url}" for name, url in urls.items())
+    links = " · ".join(f"{name}: {url}" for name, url in urls.items())
     up_s = (status.time_ms - status.started_ms) // 1000
     return Text.assemble(
-        network, f" {status.account} · {moment_text(status.time_ms)} UTC · up {up_s // 60}:{up_s % 60:02d}{links}"
+        network,
+        f" {status.account} · {moment_text(status.time_ms)} UTC · up {up_s // 60}:{up_s % 60:02d}",
+        f"\n{links}" if links else "",
     )
 
 
