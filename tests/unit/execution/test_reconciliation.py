@@ -1,0 +1,390 @@
+"""Reconciliation, restarts and the account: afterwards local = venue, and what differs is told, halted for, and kept."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from tests.unit.execution.world import World, play
+
+from perpstrader.domain import (
+    CashFlow,
+    FundingPayment,
+    HaltKind,
+    OrderStatus,
+    Protection,
+    Purpose,
+    TimeInForce,
+    Trigger,
+    UnsafeError,
+    make_cloid,
+)
+from perpstrader.execution import reconcile
+from perpstrader.venue.contract import AccountMode, OrderRequest
+
+D = Decimal
+
+
+def test_S54_a_restart_finds_position_stop_and_books_as_they_were() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.execution.reduce("BTC", D("0.4"), "test")
+        await w.clock.sleep(2)
+        again = await w.again()
+        await again.execution.start()
+        await again.watched(2)
+        assert again.size() == D("0.6")
+        assert again.is_protected()
+        holding = again.desk.positions.holdings["BTC"]
+        assert (holding.owner, holding.plan.stop_price) == ("trend", D(95))
+        assert again.execution.view.reconciled
+        assert len([r for r in w.venue.sent if r.trigger]) == 2
+        await again.stop()
+
+    play(act)
+
+
+def test_S54_fills_that_happened_while_the_trader_was_dead_are_applied_and_protected() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        w.venue.stream = None
+        w.venue.trade("BTC", False, D("0.4"))
+        again = await w.again()
+        await again.execution.start()
+        await again.clock.sleep(2)
+        assert again.size() == D("0.6")
+        assert again.is_protected()
+        await again.stop()
+
+    play(act)
+
+
+@pytest.mark.parametrize("executed", [True, False])
+def test_S54_an_entry_in_doubt_at_the_time_of_death_is_settled_by_the_next_process(executed: bool) -> None:
+    async def act(w: World) -> None:
+        w.venue.stream = None
+        w.venue.lose.append(executed)
+        await w.enter()
+        again = await w.again()
+        w.venue.stream = again.execution.on_fills
+        await again.execution.start()
+        await again.watched(30)
+        await again.execution.reconciler.run()
+        assert not again.desk.orders.live(purpose=Purpose.ENTRY)
+        assert again.size() == (1 if executed else 0)
+        assert again.is_protected() is executed
+        await again.stop()
+
+    play(act)
+
+
+def test_S20_the_clock_of_protection_begins_anew_at_a_restart() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.clock.sleep(3_600)
+        again = await w.again()
+        await again.execution.start()
+        await again.watched(3)
+        assert again.size() == 1
+        assert again.execution.protector.max_unprotected_ms < 5_000
+        assert again.is_protected()
+        await again.stop()
+
+    play(act)
+
+
+def test_S54_a_stop_whose_record_never_reached_the_disk_is_taken_in_and_not_cancelled() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        [stop] = w.venue.open_stops("BTC")
+        await w.journal.flush()
+        await w.store.transact(lambda tx: tx.intents._connection.execute("DELETE FROM orders WHERE status = 'resting'"))
+        again = await w.again()
+        await again.execution.start()
+        await again.watched(3)
+        assert again.is_protected()
+        assert [o.oid for o in w.venue.open_stops("BTC")] == [stop.oid]
+        assert again.said("order-taken-in")
+        await again.stop()
+
+    play(act)
+
+
+def test_S54_its_test_fails_where_unknown_stops_of_ours_are_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile.Reconciler, "_take_in", lambda self, order, parts, state: False)
+    with pytest.raises(AssertionError):
+        test_S54_a_stop_whose_record_never_reached_the_disk_is_taken_in_and_not_cancelled()
+
+
+def _order(w: World, cloid: str, *, trigger: bool, buy: bool = False, size: str = "1") -> OrderRequest:
+    return OrderRequest(
+        symbol="BTC", buy=buy, size=D(size), limit_price=D(80), tif=TimeInForce.GTC, reduce_only=trigger, cloid=cloid,
+        trigger=Trigger(price=D(90), is_stop=True) if trigger else None,
+    )  # fmt: skip
+
+
+def test_S21_an_order_of_ours_that_nothing_needs_is_cancelled() -> None:
+    async def act(w: World) -> None:
+        w.venue._rest(_order(w, make_cloid(7, 900, 1), trigger=True))
+        w.venue._rest(_order(w, make_cloid(7, 901, 1), trigger=False, buy=True))
+        await w.clock.sleep(1)
+        report = await w.execution.reconciler.run()
+        assert report.orphans == 2
+        assert [o for o in w.venue.orders.values() if o.is_open] == []
+
+    play(act)
+
+
+def test_S53_an_operators_own_stop_is_never_cancelled_and_never_counts_but_freezes_the_symbol() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        theirs = "0x" + "ab" * 16
+        w.venue._rest(_order(w, theirs, trigger=True))
+        await w.clock.sleep(1)
+        await w.execution.reconciler.run()
+        await w.watched(3)
+        assert w.venue.orders[theirs].is_open
+        assert "BTC" in w.execution.view.frozen
+        stop = w.execution.protector.stop_of("BTC")
+        assert stop is not None
+        assert stop.cloid != theirs
+        assert w.execution.view.build().open_orders == 2
+
+    play(act)
+
+
+def _foreign(policy: str) -> tuple[Decimal, bool, Protection | None]:
+    async def act(w: World) -> tuple[Decimal, bool, Protection | None]:
+        w.venue.trade("ETH", True, D(1))
+        await w.watched(6)
+        position = w.execution.position("ETH")
+        return (
+            w.venue.positions["ETH"],
+            "ETH" in w.execution.view.frozen,
+            position.protection if position is not None else None,
+        )
+
+    return play(act, foreign_policy=policy)
+
+
+def test_S53_a_position_that_is_not_ours_is_adopted_ignored_or_flattened_as_the_policy_says() -> None:
+    assert _foreign("adopt") == (D(1), True, Protection.CONFIRMED)
+    assert _foreign("ignore") == (D(1), True, Protection.EXEMPT)
+    assert _foreign("flatten") == (D(0), True, None)
+
+
+def test_S53_what_is_ignored_is_a_position_and_not_a_symbol() -> None:
+    async def act(w: World) -> None:
+        w.venue.trade("BTC", True, D(1))
+        w.venue.trade("BTC", False, D(1))
+        await w.watched(3)
+        await w.enter()
+        assert w.is_protected()
+
+    play(act, foreign_policy="ignore")
+
+
+def _missed_trade(w: World, size: str, *, buy: bool) -> None:
+    """A trade whose row the venue never tells."""
+    w.venue.stream = None
+    w.venue.trade("BTC", buy, D(size))
+    w.venue.trades.pop()
+
+
+def test_S54_a_difference_counts_when_two_reads_2_s_apart_agree_and_then_the_book_follows() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.execution.start()
+        await w.clock.sleep(3)
+        _missed_trade(w, "0.4", buy=False)
+        await w.clock.sleep(1)
+        report = await w.execution.reconciler.run()
+        assert [d.venues for d in report.differences] == [D("0.6")]
+        assert w.size() == 1
+        assert w.halts == []
+        assert w.execution.view.reconciled
+        await w.watched(5)
+        assert w.size() == D("0.6")
+        assert w.halts[0][0] is HaltKind.RECONCILIATION
+        assert "BTC" in w.execution.view.frozen
+        assert w.is_protected()
+        holding = w.desk.positions.holdings["BTC"]
+        assert (holding.owner, holding.plan.stop_price) == ("trend", D(95))
+
+    play(act)
+
+
+def test_S54_one_lagging_snapshot_stops_nothing() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.execution.start()
+        account, before = w.venue.account, await w.venue.account()
+        await w.execution.close("BTC", "test")
+        await w.clock.sleep(3)
+
+        async def old() -> object:
+            w.venue.account = account  # type: ignore[method-assign]
+            return before
+
+        w.venue.account = old  # type: ignore[method-assign, assignment]
+        await w.execution.reconciler.run()
+        await w.watched(5)
+        assert w.size() == 0
+        assert w.halts == []
+        assert w.execution.view.frozen == {}
+
+    play(act)
+
+
+def test_S54_a_position_that_is_gone_at_the_venue_is_forgotten_for_good() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.execution.start()
+        await w.clock.sleep(3)
+        _missed_trade(w, "1", buy=False)
+        await w.clock.sleep(1)
+        await w.execution.reconciler.run()
+        await w.watched(5)
+        assert w.size() == 0
+        await w.journal.flush()
+        again = await w.again()
+        assert again.size() == 0
+        await again.stop()
+
+    play(act)
+
+
+def test_S54_a_gap_between_two_fills_is_read_at_once() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        stream, w.venue.stream = w.venue.stream, None
+        w.venue.trade("BTC", True, D(1))
+        w.venue.stream = stream
+        w.venue.trade("BTC", True, D(1))
+        await w.clock.sleep(2)
+        assert w.size() == 3
+        assert w.is_protected()
+
+    play(act)
+
+
+def test_S54_a_venue_that_cannot_be_read_is_no_evidence() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        w.venue.down = True
+        report = await w.execution.reconciler.run()
+        assert not report.complete
+        assert w.size() == 1
+        assert w.halts == []
+        w.venue.down = False
+
+    play(act)
+
+
+def test_S16_S54_a_stop_that_is_listed_although_we_thought_it_gone_is_cancelled_only_when_it_is_spare() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        stop = w.desk.orders.live("BTC", Purpose.STOP)[0]
+        w.desk.orders.update(stop.cloid, status=OrderStatus.NEVER_ARMED)
+        w.execution.protector.lost("BTC")
+        await w.execution.reconciler.run()
+        assert stop.cloid not in w.venue.canceled
+        await w.watched(3)
+        await w.execution.reconciler.run()
+        await w.watched(3)
+        assert w.is_protected()
+
+    play(act)
+
+
+# --- the account (S39) ---
+
+
+def test_S39_an_unexplained_change_of_equity_halts_once_and_keeps_the_evidence() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.clock.sleep(1)
+        await w.execution.account.refresh()
+        assert w.halts == []
+        w.venue.cash_usd -= D("3.21")
+        for _ in range(4):
+            await w.clock.sleep(1.5)
+            await w.execution.account.refresh()
+        [(kind, text)] = w.halts
+        assert kind is HaltKind.CASH_FLOW
+        assert "-3.21" in text
+        assert w.size() == 1
+
+    play(act)
+
+
+def test_S39_one_reading_is_not_enough_to_halt() -> None:
+    async def act(w: World) -> None:
+        w.venue.cash_usd -= 5
+        await w.execution.account.refresh()
+        w.venue.cash_usd += 5
+        await w.clock.sleep(3)
+        await w.execution.account.refresh()
+        assert w.halts == []
+
+    play(act)
+
+
+def test_S39_a_further_unexplained_change_halts_again() -> None:
+    async def act(w: World) -> None:
+        for _ in range(2):
+            w.venue.cash_usd -= 5
+            for _ in range(3):
+                await w.clock.sleep(1.5)
+                await w.execution.account.refresh()
+        assert len(w.halts) == 2
+
+    play(act)
+
+
+def test_S39_cash_flows_and_funding_explain_themselves_before_any_verdict() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.clock.sleep(1)
+        now = w.clock.now_ms()
+        w.venue.cash_usd += D("99.5")
+        w.venue.flows.append(CashFlow(time_ms=now, kind="deposit", usd=D(100), key="k1"))
+        w.venue.payments.append(FundingPayment(symbol="BTC", time_ms=now, usd=D("-0.5"), size=D(1), rate=D(0)))
+        for _ in range(4):
+            await w.clock.sleep(1.5)
+            await w.execution.account.refresh()
+            await w.execution.read_money()
+        assert w.halts == []
+        assert w.risk.flows == [D(100)]
+        assert w.execution.account.unexplained_usd == 0
+
+    play(act)
+
+
+@pytest.mark.parametrize("mode", [AccountMode.UNIFIED, AccountMode.PORTFOLIO_MARGIN, AccountMode.UNKNOWN])
+def test_S39_an_account_whose_equity_lives_elsewhere_is_refused(mode: AccountMode) -> None:
+    async def act(w: World) -> None:
+        async def other() -> AccountMode:
+            return mode
+
+        w.venue.mode = other  # type: ignore[method-assign]
+        with pytest.raises(UnsafeError, match="standard mode"):
+            await w.execution.start()
+
+    play(act)
+
+
+def test_S39_an_older_answer_never_replaces_a_newer_one() -> None:
+    async def act(w: World) -> None:
+        older = await w.venue.account()
+        await w.clock.sleep(1)
+        newer = await w.execution.account.refresh()
+
+        async def late() -> object:
+            return older
+
+        w.venue.account = late  # type: ignore[method-assign, assignment]
+        await w.execution.account.refresh()
+        assert w.execution.account.state is newer
+
+    play(act)
