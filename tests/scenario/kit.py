@@ -162,14 +162,16 @@ class Stage:
     # --- others at the venue ---
 
     def by_hand(self, coin: str, *, buy: bool, size: str, user: str | None = None) -> None:
-        """An order at market that is not the trader's: of somebody with our own key, or of ``user``."""
+        """An order at market that is not the trader's: of somebody with our own key, or of ``user``.
+
+        As with all that is done to the engine directly, the streams tell of it with the market's next instant.
+        """
         asset, market = self._asset[coin], self.engine.market(coin)
         assert market.mark is not None
         limit = asset.round_price(market.mark * (11 if buy else 9) // 10, up=not buy)
         lots = int(Decimal(size).scaleb(asset.size_decimals))
         order = NewOrder(coin=coin, is_buy=buy, limit_px=limit, size=lots, tif=Tif.IOC)
         self.engine.place(user or self.user, [order], Grouping.NA, self.clock.now_ms())
-        self.show()
 
     def take_all_but(self, coin: str, size: str, *, buy: bool) -> None:
         """A rival buys (or sells) what the book offers until only ``size`` is left on that side."""
@@ -190,9 +192,9 @@ class Stage:
 
         venue.post = between  # type: ignore[method-assign]  # an instance's own road to the engine
 
-    def show(self) -> None:
-        """Publish what was done to the engine directly."""
-        self.world.venue._publish_events()
+    def untold(self) -> None:
+        """No stream will tell of what was just done to the engine."""
+        self.engine.drain_events()
 
     # --- our own view ---
 
@@ -257,6 +259,7 @@ class Stage:
     async def check_sound(self, *, explained: bool = True) -> None:
         """Σ net PnL = Δ equity - cash flows, here and at the venue; stops match positions; nothing is left over."""
         assert self.engine.imbalance() == 0 or not explained
+        assert not self.notes("failure"), self.notes("failure")
         for coin in self.feed.coins:
             size = self.position(coin)
             held = self.trader.execution.desk.positions.holdings.get(coin)

@@ -106,7 +106,6 @@ def test_S23_a_stop_cancelled_behind_our_back_is_replaced_within_the_deadline() 
         await stage.bar(2)
         lost = stage.stop_of("BTC")
         stage.engine.cancel(stage.user, "BTC", lost.oid, stage.clock.now_ms())
-        stage.show()
         assert stage.listed("BTC", "stop") == []
         cancelled_ms = stage.clock.now_ms()
         await stage.seconds(5)
@@ -123,7 +122,7 @@ def test_S23_a_stop_cancelled_while_the_stream_is_silent_is_found_missing_by_the
         await stage.bar(2)
         lost = stage.stop_of("BTC")
         stage.engine.cancel(stage.user, "BTC", lost.oid, stage.clock.now_ms())
-        stage.engine.drain_events()
+        stage.untold()
         await stage.seconds(70)
         assert stage.stop_of("BTC").oid != lost.oid
 
