@@ -1,4 +1,4 @@
-"""Replay: a recorded market through the whole trader in virtual time, the same result every time, and a report of it."""
+"""Replay: a recorded market through the whole trader in virtual time; the same result every time, and its report."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def replay(
     work.mkdir(parents=True)
     try:
         chosen = for_replay(settings, feed, INTERVAL_MS[interval])
+        job = _Job(path=path, interval=interval, seed=seed, latency=latency)
         report = run_virtual(
-            lambda clock: _replay(chosen, clock, feed, path, interval, seed, latency, progress, work),
-            start_ms=feed.start_ms - LEAD_MS,
+            lambda clock: _replay(chosen, clock, feed, job, progress, work), start_ms=feed.start_ms - LEAD_MS
         )
         final = folder / report.fingerprint
         shutil.rmtree(final, ignore_errors=True)
@@ -112,76 +112,74 @@ def pace_of(bar_ms: int) -> Pace:
     return Pace(ping_s=DAY_S, protection_s=max(60.0, bar_ms / 1000), records_s=DAY_S)
 
 
+class _Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be replayed."""
+
+    path: Path
+    interval: str
+    seed: int
+    latency: bool
+
+
+class _Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What the virtual world was when it ended."""
+
+    watch: Watch
+    stopwatch: Stopwatch
+    money: Money
+    safety: Safety
+    orders: int
+
+
 async def _replay(
-    settings: Settings,
-    clock: VirtualClock,
-    feed: Feed,
-    path: Path,
-    interval: str,
-    seed: int,
-    latency: bool,
-    progress: Progress | None,
-    work: Path,
+    settings: Settings, clock: VirtualClock, feed: Feed, job: _Job, progress: Progress | None, work: Path
 ) -> ReplayReport:
-    model = LatencyModel() if latency else None
     stopwatch = Stopwatch()
     async with simulated(
-        settings, clock, feed, seed=seed, latency=model, state_path=work / "state.db", traces_path=work / "traces.db",
-        pace=pace_of(INTERVAL_MS[interval]), stopwatch=stopwatch,
+        settings, clock, feed, seed=job.seed, latency=LatencyModel() if job.latency else None,
+        state_path=work / "state.db", traces_path=work / "traces.db", pace=pace_of(INTERVAL_MS[job.interval]),
+        stopwatch=stopwatch,
     ) as world:  # fmt: skip
         _report_progress(world.watch, feed, progress)
         await world.market
         await world.trader.cycle.idle.wait()
         await world.trader.execution.journal_settled()
-        money = await _money(world)
-        account = world.trader
-        safety = Safety(
-            max_unprotected_ms=account.execution.protector.max_unprotected_ms,
-            liquidations=world.watch.liquidations,
-            halts=len(account.keeper.state.halts),
-            strategy_errors=account.counters.strategy_errors,
-        )
-        orders = account.counters.orders
-    seconds = stopwatch.seconds()
+        run = _Run(
+            watch=world.watch, stopwatch=stopwatch, money=await _money(world), safety=_safety(world),
+            orders=world.trader.counters.orders,
+        )  # fmt: skip
+    return _report(settings, feed, job, run)
+
+
+def _safety(world: World) -> Safety:
+    return Safety(
+        max_unprotected_ms=world.trader.execution.protector.max_unprotected_ms, liquidations=world.watch.liquidations,
+        halts=len(world.trader.keeper.state.halts), strategy_errors=world.trader.counters.strategy_errors,
+    )  # fmt: skip
+
+
+def _report(settings: Settings, feed: Feed, job: _Job, run: _Run) -> ReplayReport:
+    found, watch = feed.report(run.watch.ambiguous_bars), run.watch
+    seconds = run.stopwatch.seconds()
     wall = sum(spent for _, spent in seconds)
-    found, watch = feed.report(world.watch.ambiguous_bars), world.watch
+    recording = Recording(
+        source=job.path.name, grade=found.grade, symbols=settings.trader.symbols, interval=job.interval,
+        interval_ms=INTERVAL_MS[job.interval], start_ms=feed.start_ms, end_ms=feed.end_ms or feed.start_ms,
+        bars=found.bars, ambiguous_bars=found.ambiguous_bars, halted_bars=found.halted_bars,
+    )  # fmt: skip
+    speed = Speed(
+        wall_seconds=wall, bars_per_second=found.bars / wall, decisions_per_second=watch.pulse.decisions_per_second,
+        quiet_bars_per_second=watch.pulse.quiet_bars_per_second, breakdown=seconds,
+    )  # fmt: skip
+    trades = trades_of(
+        watch.fills, watch.funding, strategy_of=lambda fill: watch.owner_of.get(fill.tid, ""),
+        exit_of=lambda fill: watch.purpose_of.get(fill.tid, ""),
+    )  # fmt: skip
     return replay_report(
-        title=f"{path.name} {interval}",
-        version=version("perpstrader"),
-        seed=seed,
-        fingerprint=watch.fingerprint,
-        recording=Recording(
-            source=path.name,
-            grade=found.grade,
-            symbols=settings.trader.symbols,
-            interval=interval,
-            interval_ms=INTERVAL_MS[interval],
-            start_ms=feed.start_ms,
-            end_ms=feed.end_ms or clock.now_ms(),
-            bars=found.bars,
-            ambiguous_bars=found.ambiguous_bars,
-            halted_bars=found.halted_bars,
-        ),
-        decisions_by_strategy=watch.decisions(),
-        orders=orders,
-        fills=len(watch.fills),
-        money=money,
-        safety=safety,
-        speed=Speed(
-            wall_seconds=wall,
-            bars_per_second=found.bars / wall,
-            decisions_per_second=watch.pulse.decisions_per_second,
-            quiet_bars_per_second=watch.pulse.quiet_bars_per_second,
-            breakdown=seconds,
-        ),
-        curve=watch.curve,
-        trades=trades_of(
-            watch.fills,
-            watch.funding,
-            strategy_of=lambda fill: watch.owner_of.get(fill.tid, ""),
-            exit_of=lambda fill: watch.purpose_of.get(fill.tid, ""),
-        ),
-    )
+        title=f"{job.path.name} {job.interval}", version=version("perpstrader"), seed=job.seed,
+        fingerprint=watch.fingerprint, recording=recording, decisions_by_strategy=watch.decisions(), orders=run.orders,
+        fills=len(watch.fills), money=run.money, safety=run.safety, speed=speed, curve=watch.curve, trades=trades,
+    )  # fmt: skip
 
 
 async def _money(world: World) -> Money:

@@ -77,51 +77,38 @@ async def simulated(
     async with AsyncExitStack() as stack:
         executor = InlineExecutor()
         store = await StateStore.open(
-            state_path,
-            executor=executor,
-            account=identity.account,
-            network="paper",
-            new_epoch=lambda: rng.getrandbits(64),
-            durable=False,
-        )
+            state_path, executor=executor, account=identity.account, network="paper",
+            new_epoch=lambda: rng.getrandbits(64), durable=False,
+        )  # fmt: skip
         stack.push_async_callback(store.close)
         traces = await stack.enter_async_context(TraceStore.open(traces_path, executor=executor, synchronous="OFF"))
         if stopwatch is not None:
             _time(stopwatch, venue)
-        pool = TaskPool(_raise)
-        market = pool.spawn("market", venue.run())
-        assert market is not None  # the pool has just been made
-        stack.push_async_callback(pool.stop)
+        market = _open_market(venue, stack)
         await clock.sleep((feed.start_ms - clock.now_ms() + 1) / 1000)
-        transport = InProcessTransport(venue, Random(rng.getrandbits(64)), latency)
-        watch = Watch()
+        transport, watch = InProcessTransport(venue, Random(rng.getrandbits(64)), latency), Watch()
         deps = Deps(
-            clock=clock,
-            rng=rng,
-            transport=transport,
-            store=store,
-            traces=traces,
-            identity=identity,
-            is_virtual=True,
-            pace=pace,
-            observer=watch,
-        )
+            clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, is_virtual=True,
+            pace=pace, observer=watch,
+        )  # fmt: skip
         trader, commands = await build_trader(settings, deps)
         watch.equity_usd = trader.execution.view.equity_usd
         watch.mid_of = lambda symbol: snapshot.mid if (snapshot := trader.market.snapshot(symbol)) is not None else None
         stack.push_async_callback(trader.stop)
         await trader.start()
         yield World(
-            settings=settings,
-            clock=clock,
-            engine=engine,
-            venue=venue,
-            market=market,
-            transport=transport,
-            trader=trader,
-            commands=commands,
-            watch=watch,
-        )
+            settings=settings, clock=clock, engine=engine, venue=venue, market=market, transport=transport,
+            trader=trader, commands=commands, watch=watch,
+        )  # fmt: skip
+
+
+def _open_market(venue: PaperVenue, stack: AsyncExitStack) -> asyncio.Task[None]:
+    """The market moves until the stack is left."""
+    pool = TaskPool(_raise)
+    market = pool.spawn("market", venue.run())
+    assert market is not None  # the pool has just been made
+    stack.push_async_callback(pool.stop)
+    return market
 
 
 def simulated_identity(seed: int) -> Identity:
