@@ -70,9 +70,15 @@ class PortfolioView:
         )  # fmt: skip
 
     def _mark(self, holding: Holding) -> Decimal:
+        """The newest mark; before the first one, the one that the venue's account was valued at: counting a position at
+        its cost would begin a day with an equity that never was.
+        """
         snapshot = self._desk.prices.snapshot(holding.symbol)
         if snapshot is not None and snapshot.mark is not None:
             return snapshot.mark
+        stated = self._account.state.positions.get(holding.symbol) if self._account.state is not None else None
+        if stated is not None and stated.size != 0:
+            return stated.notional_usd / abs(stated.size)
         return holding.entry_price
 
     def _position(self, holding: Holding) -> Position:
