@@ -139,7 +139,8 @@ class Protector:
         for order in reversed(self._desk.orders.live(holding.symbol, Purpose.STOP)):
             if order.intent.size == needed and order.intent.side is holding.side and self._may_be_armed(order):
                 fresh = self._desk.venue_clock.now_ms() - order.sent_ms < _FRESH_MS
-                stop = await self._confirm(order, needed, patient=fresh and order.status is not OrderStatus.PENDING)
+                known = order.status not in (OrderStatus.PENDING, OrderStatus.UNKNOWN)
+                stop = await self._confirm(order, needed, patient=fresh and known)
                 if stop is not None or not self._is_still(holding, needed):
                     return stop
                 if self._desk.reach.is_out and not self._is_stale(order):
@@ -224,8 +225,9 @@ class Protector:
         elif isinstance(ack, NotSent):
             self._desk.orders.update(order.cloid, status=OrderStatus.ABANDONED, detail=ack.text)
         else:
+            # One look and no more: another stop is safe beside this one, and waiting for it is not (S20).
             self._desk.orders.update(order.cloid, status=OrderStatus.UNKNOWN, detail="no answer that shows the stop")
-            return await self._confirm(order, needed, patient=True)
+            return await self._confirm(order, needed, patient=False)
         return None
 
     async def _stop_rejected(self, holding: Holding, order: Order, ack: Rejected) -> None:

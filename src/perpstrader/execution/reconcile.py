@@ -98,23 +98,30 @@ class Reconciler:
         self._on_record = on_record
         self._suspects: dict[str, tuple[Decimal, Decimal, int]] = {}
         self._running = False
+        self._asked_again = False
         self._rechecking = False
         self._starting = True
 
     async def run(self) -> ReconcileReport:
-        """One comparison; an incomplete one (the venue not readable) leaves ``reconciled`` as it was, and says so."""
+        """One comparison; an incomplete one (the venue not readable) leaves ``reconciled`` as it was, and says so.
+
+        It is repeated soon, not at the next turn of the timer, where it was incomplete, found a difference, or was
+        asked for again while it ran: what it read first may be older than the reason of the second call.
+        """
         if self._running:
+            self._asked_again = True
             return ReconcileReport(complete=False, text="a comparison is running already")
-        self._running = True
+        self._running, self._asked_again = True, False
         try:
             report = await self._compare()
         except VenueError as error:
-            return ReconcileReport(complete=False, text=str(error))
+            report = ReconcileReport(complete=False, text=str(error))
         finally:
             self._running = False
         if report.complete and not report.differences:
             self._view.reconciled = True
-        elif report.differences and not self._rechecking and not self._starting:
+        unfinished = not report.complete or bool(report.differences) or self._asked_again
+        if unfinished and not self._rechecking and not self._starting:
             self._rechecking = True
             self._desk.pool.spawn("reconcile-again", self._again())
         return report

@@ -95,7 +95,7 @@ class MortalTransport:
         begin_ms = self._now_ms()
         try:
             answer = await self._inner.post(path, body, timeout_s=timeout_s)
-        except TransportError:
+        except (TransportError, asyncio.CancelledError):
             self._reach.add(begin_ms)
             raise
         await self._maybe_die(path, Moment.BEFORE_THE_ANSWER)
