@@ -190,7 +190,8 @@ class Trader:
     def on_disconnected(self, reason: str) -> None:
         """The stream is down; entries wait, protection and exits go on by REST."""
         self.connected = False
-        self._note("stream-down", reason)
+        if not self._stopping:
+            self._note("stream-down", reason)
 
     def heartbeats(self) -> list[Heartbeat]:
         """The loops that run, and how long each has been silent."""
