@@ -6,7 +6,15 @@ Prices and sizes follow the API sheet, section 4: a price has at most 5 signific
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import (
+    ROUND_CEILING,
+    ROUND_DOWN,
+    ROUND_FLOOR,
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    InvalidOperation,
+)
 from typing import Final
 
 import msgspec
@@ -22,6 +30,8 @@ MAX_SIGNIFICANT_FIGURES: Final = 5
 MAX_PRICE_DECIMALS: Final = 6
 MIN_NOTIONAL_USD: Final = Decimal(10)
 
+_EXACT: Final = Context(prec=200)
+"""Rounding to a step never runs out of digits, however large the number is."""
 _POWERS: Final = {n: Decimal(1).scaleb(n) for n in range(-12, 13)}
 
 
@@ -93,7 +103,10 @@ class AssetSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_price(self, price: Decimal) -> bool:
         """True when the venue accepts ``price`` (finite, positive, on tick)."""
-        return price.is_finite() and price > 0 and self.price_down(price) == price
+        if not price.is_finite() or price <= 0:
+            return False
+        exponent = tick_exponent(price, self.size_decimals)
+        return price == price.quantize(_POWERS[exponent], rounding=ROUND_FLOOR, context=_EXACT)
 
     def is_size(self, size: Decimal) -> bool:
         """True when ``size`` is positive, finite and a multiple of the lot."""
@@ -119,13 +132,13 @@ class AssetSpec(msgspec.Struct, frozen=True, kw_only=True):
         """The largest multiple of the lot that is at most ``size``; zero when below one lot (S13, S33)."""
         if not size.is_finite() or size < 0:
             raise MoneyError(f"size {size} of {self.name} must be finite and not negative")
-        return size.quantize(self.lot, rounding=ROUND_DOWN)
+        return size.quantize(self.lot, rounding=ROUND_DOWN, context=_EXACT)
 
     def ceil_size(self, size: Decimal) -> Decimal:
         """The smallest multiple of the lot that is at least ``size``: an upper bound for a full close only."""
         if not size.is_finite() or size < 0:
             raise MoneyError(f"size {size} of {self.name} must be finite and not negative")
-        return size.quantize(self.lot, rounding=ROUND_CEILING)
+        return size.quantize(self.lot, rounding=ROUND_CEILING, context=_EXACT)
 
     def max_leverage_at(self, notional_usd: Decimal) -> int:
         """The greatest leverage that the venue allows at this notional (API sheet 7.2)."""
@@ -153,7 +166,7 @@ class AssetSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     def _round(self, price: Decimal, rounding: str) -> Decimal:
         exponent = tick_exponent(_positive(price), self.size_decimals)
-        rounded = price.quantize(_POWERS[exponent], rounding=rounding)
+        rounded = price.quantize(_POWERS[exponent], rounding=rounding, context=_EXACT)
         if rounded <= 0:
             raise MoneyError(f"price {plain(price)} of {self.name} is below its smallest tick {_POWERS[exponent]:f}")
         return rounded

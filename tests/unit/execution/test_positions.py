@@ -20,7 +20,8 @@ def fill(tid: int, size: str | Decimal, price: str | Decimal = "100", **changes:
     signed = D(size)
     given_: dict[str, object] = {
         "tid": tid, "oid": tid, "symbol": "BTC", "buy": signed > 0, "price": D(price), "size": abs(signed),
-        "time_ms": tid, "fee_usd": D("0.01"), "closed_pnl_usd": D(0), "start_position": D(0), "crossed": True, **changes,
+        "time_ms": tid, "fee_usd": D("0.01"), "closed_pnl_usd": D(0), "start_position": D(0), "crossed": True,
+        **changes,
     }  # fmt: skip
     return Fill(**given_)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Reconciliation, restarts and the account: afterwards local = venue, and what differs is told, halted for, and kept."""
+"""Reconciliation, restarts and the account: then local = venue, and what differs is told, halted for, and kept."""
 
 from __future__ import annotations
 
