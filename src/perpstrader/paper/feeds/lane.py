@@ -25,7 +25,9 @@ _MARK_NOISE: Final = 0.00015
 _MARK_MEMORY: Final = 0.9
 _SPOT_NOISE: Final = 0.0003
 _SPOT_MEMORY: Final = 0.99
-# Mark and oracle lag the path by these shares of its distance from an average of the closes before the bar.
+# Mark and oracle lag the path by these shares of its distance from an average of the closes before the bar; a bar that
+# is longer than five minutes gives them more time to follow, and the shares shrink with it.
+_LAG_BAR_MS: Final = 300_000
 _MARK_LAG: Final = 1 / 16
 _MARK_AVERAGE: Final = 1 / 4
 _ORACLE_LAG: Final = 1 / 8
@@ -44,7 +46,7 @@ class Lane:
     """
 
     __slots__ = (
-        "_basis", "_lean", "_mark_average", "_oracle_average", "_spot", "_ticks", "_turns_low", "_volume_sums",
+        "_basis", "_follow", "_lean", "_mark_average", "_oracle_average", "_spot", "_ticks", "_turns_low", "_volume_sums",
         "coin", "series",
     )  # fmt: skip
 
@@ -61,6 +63,7 @@ class Lane:
         self._spot = _noise(spot, count, _SPOT_NOISE, _SPOT_MEMORY)
         self._mark_average = _averages(series, _MARK_AVERAGE)
         self._oracle_average = _averages(series, _ORACLE_AVERAGE)
+        self._follow = min(1.0, _LAG_BAR_MS / series.interval_ms)
         self._volume_sums = [0]
         for volume in series.volumes:
             self._volume_sums.append(self._volume_sums[-1] + volume)
@@ -76,7 +79,7 @@ class Lane:
         return MarketUpdate(
             coin=self.coin, time_ms=time_ms, bids=ladder(ticks, bid, spread, sizes, rising=False),
             asks=ladder(ticks, ticks.up(bid + spread), spread, sizes, rising=True), last=price,
-            mark=ticks.near(price + (self._mark_average[index] - price) * _MARK_LAG + price * self._basis[index]),
+            mark=self._mark(index, price),
             oracle=self._oracle(index, price), continuous=continuous,
         )  # fmt: skip
 
@@ -114,8 +117,12 @@ class Lane:
         half = max(price // (2 * _SPREAD_DIVISOR), 1)
         return (max(price - half - oracle, 0) - max(oracle - price - half, 0)) * _PREMIUM_UNITS // oracle
 
+    def _mark(self, index: int, price: int) -> int:
+        lagging = price + (self._mark_average[index] - price) * _MARK_LAG * self._follow
+        return self._ticks.near(lagging + price * self._basis[index])
+
     def _oracle(self, index: int, price: int) -> int:
-        lagging = price + (self._oracle_average[index] - price) * _ORACLE_LAG
+        lagging = price + (self._oracle_average[index] - price) * _ORACLE_LAG * self._follow
         return self._ticks.near(lagging + price * self._spot[index])
 
     @staticmethod
