@@ -46,8 +46,8 @@ class Lane:
     """
 
     __slots__ = (
-        "_basis", "_follow", "_lean", "_mark_average", "_oracle_average", "_spot", "_ticks", "_turns_low", "_volume_sums",
-        "coin", "series",
+        "_basis", "_follow", "_lean", "_mark_average", "_oracle_average", "_spot", "_ticks", "_turns_low",
+        "_volume_sums", "coin", "series",
     )  # fmt: skip
 
     def __init__(self, series: CandleSeries, seed: int) -> None:
