@@ -6,12 +6,14 @@ whose info servers lag.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Final, TypeVar
 
 import msgspec
 
-from perpstrader.paper.engine import OrderStatus, fixed_text, usd_text
+from perpstrader.paper.engine import Fill, FundingEvent, LedgerEvent, OrderStatus, fixed_text, usd_text
 from perpstrader.paper.server import account_shapes as shapes
 from perpstrader.paper.server.rate import AddressBudget
 from perpstrader.paper.server.world import World, address
@@ -20,6 +22,8 @@ from perpstrader.venue.wire.info import InfoRequest
 from perpstrader.venue.wire.limits import HISTORY_ROWS, RANGE_ROWS
 
 Handler = Callable[[World, InfoRequest, int], object]
+_Row = TypeVar("_Row", Fill, FundingEvent, LedgerEvent)
+_time: Final = attrgetter("time_ms")
 _FEE_DECIMALS: Final = 9
 _PERIODS: Final = ("day", "week", "month", "allTime", "perpDay", "perpWeek", "perpMonth", "perpAllTime")
 
@@ -92,7 +96,7 @@ def user_fills(world: World, request: InfoRequest, visible_ms: int) -> object:
 
 def newest_fills(world: World, user: str, visible_ms: int, *, aggregate: bool) -> list[account.FillWire]:
     """At most 2000 fills, newest first."""
-    rows = [row for row in world.exchange.fills(user) if row.time_ms <= visible_ms]
+    rows = _between(world.exchange.fills(user), 0, visible_ms)
     if aggregate:
         rows = shapes.aggregated(rows)
     return [shapes.fill(world.assets[row.coin], row) for row in reversed(rows[-HISTORY_ROWS:])]
@@ -102,7 +106,7 @@ def user_fills_by_time(world: World, request: InfoRequest, visible_ms: int) -> o
     """``userFillsByTime``: from ``startTime``, at most 2000, oldest first; newest first with ``reversed``."""
     start = request.start_time or 0
     end = visible_ms if request.end_time is None else min(request.end_time, visible_ms)
-    rows = [row for row in world.exchange.fills(address(request.user)) if start <= row.time_ms <= end]
+    rows = _between(world.exchange.fills(address(request.user)), start, end)
     if request.aggregate_by_time:
         rows = shapes.aggregated(rows)
     if request.reversed:
@@ -114,7 +118,7 @@ def user_funding(world: World, request: InfoRequest, visible_ms: int) -> object:
     """``userFunding``: at most 500 rows, oldest first."""
     start = request.start_time or 0
     end = visible_ms if request.end_time is None else min(request.end_time, visible_ms)
-    rows = [row for row in world.exchange.funding(address(request.user)) if start <= row.time_ms <= end]
+    rows = _between(world.exchange.funding(address(request.user)), start, end)
     return [
         account.UserFunding(row.time_ms, shapes.ZERO_HASH, shapes.funding_delta(world.assets[row.coin], row))
         for row in rows[:RANGE_ROWS]
@@ -125,8 +129,14 @@ def user_ledger(world: World, request: InfoRequest, visible_ms: int) -> object:
     """``userNonFundingLedgerUpdates``: at most 500 rows, oldest first."""
     start = request.start_time or 0
     end = visible_ms if request.end_time is None else min(request.end_time, visible_ms)
-    rows = [row for row in world.exchange.ledger(address(request.user)) if start <= row.time_ms <= end]
+    rows = _between(world.exchange.ledger(address(request.user)), start, end)
     return [shapes.ledger_update(world.assets, row) for row in rows[:RANGE_ROWS]]
+
+
+def _between(rows: Sequence[_Row], start_ms: int, end_ms: int) -> list[_Row]:
+    """Those of an inclusive span; the engine keeps its rows oldest first."""
+    begin = bisect_left(rows, start_ms, key=_time)
+    return list(rows[begin : bisect_right(rows, end_ms, lo=begin, key=_time)])
 
 
 def user_rate_limit(world: World, request: InfoRequest, _: int) -> object:
