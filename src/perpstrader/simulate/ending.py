@@ -29,6 +29,10 @@ async def judge_the_end(life: Life, engine: Exchange, witness: Witness, clock: C
     result = await life.commands.flatten("the campaign ends", actor="campaign", token=token)
     positions = [p.coin for p in engine.account_state(witness.user).positions]
     witness.judge("S05", result.done and not positions, f"flatten said {result.text!r}, held: {positions}")
+    for _ in range(SETTLE_S):
+        if not engine.open_orders(witness.user) and not life.trader.execution.desk.orders.live():
+            break
+        await clock.sleep(1)
     await _until_equal(life, engine, clock)
     left = [f"{order.coin} {order.cloid}" for order in engine.open_orders(witness.user)]
     live = [f"{order.intent.symbol} {order.cloid}" for order in life.trader.execution.desk.orders.live()]

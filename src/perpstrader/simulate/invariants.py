@@ -67,6 +67,7 @@ class Witness:
         self._filled: dict[str, Decimal] = {}
         self._version = -1
         self._uncovered_since: dict[str, int] = {}
+        self._long_waits: list[tuple[str, int, int]] = []
         self._sizes: dict[str, int] = {}
 
     # --- judging ---
@@ -182,16 +183,25 @@ class Witness:
     def _protected(self, coin: str, now: int) -> None:
         """Covered, or flat: how long was it neither, in time in which the venue could be reached?"""
         since = self._uncovered_since.pop(coin, now)
-        waited = self._reach.reachable_ms(since, now)
+        if self._reach.reachable_ms(since, now) <= self._deadline_ms:
+            self._judge_wait(coin, since, now)
+        else:
+            self._long_waits.append((coin, since, now))
+
+    def _judge_wait(self, coin: str, since: int, until: int) -> None:
+        waited = self._reach.reachable_ms(since, until)
         self.longest_unprotected_ms = max(self.longest_unprotected_ms, waited)
-        text = f"{coin} had no stop for {waited} ms of reachable time, from {since} to {now}; {self._deadline_ms} allowed"
-        self.judge("S20", waited <= self._deadline_ms, text)
+        text = f"no stop for {waited} ms of reachable time, from {since} to {until}; {self._deadline_ms} allowed"
+        self.judge("S20", waited <= self._deadline_ms, f"{coin} had {text}")
 
     def end(self) -> None:
-        """Judge what is still open."""
+        """Judge what had to wait: a request that was on its way when a wait ended may turn out to have been lost."""
         now = self._now_ms()
         for coin in list(self._uncovered_since):
             self._protected(coin, now)
+        for coin, since, until in self._long_waits:
+            self._judge_wait(coin, since, until)
+        self._long_waits.clear()
 
 
 class WitnessedExchange(Exchange):
