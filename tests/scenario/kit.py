@@ -41,6 +41,8 @@ MIDNIGHT_MS = 1_700_006_400_000
 """2023-11-15 00:00:00 UTC."""
 SEED = 7
 RIVAL = "0x" + "b0" * 20
+CLIENT = "optimized"
+"""Which build of the venue's client the scenarios run on."""
 _MICRO = 1_000_000
 _CENT = Decimal("0.01")
 
@@ -309,7 +311,7 @@ def settings_for(feed: ScriptedFeed, names: Sequence[str], overrides: Mapping[st
     strategies = [{"use": "tests.scenario.kit:Scripted", "params": {"name": name}} for name in names]
     return load(None, {}, {
         "data.dir": "/nonexistent/scenario", "trader.symbols": list(feed.coins), "trader.bar_ms": feed.bar_ms,
-        "trader.strategies": strategies, **overrides,
+        "trader.strategies": strategies, "rollout.client": CLIENT, **overrides,
     })  # fmt: skip
 
 

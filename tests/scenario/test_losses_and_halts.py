@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from tests.scenario.kit import MIDNIGHT_MS, Script, Stage, go, leave, play
 from tests.scenario.market import Bar, calm
 
-from perpstrader.domain import HaltKind, Side
+from perpstrader.domain import Approved, HaltKind, Order, Purpose, Side
+from perpstrader.execution import ExitReport
+from perpstrader.execution.entry import EntryDesk
+from perpstrader.execution.exits import ExitDesk
 from perpstrader.state.halts import HaltsRepository
 from perpstrader.trader.trader import Trader
 
@@ -103,6 +107,16 @@ def test_S41_a_new_utc_day_does_not_end_a_drawdown_halt() -> None:
     _over_midnight(drawdown=True)
 
 
+def test_S41_a_new_utc_day_does_not_end_an_operators_halt() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.commands.halt("a person says stop", actor="tester")
+        await stage.seconds(90)
+        assert stage.clock.now_ms() > MIDNIGHT_MS
+        assert stage.halts() == ["operator"]
+
+    play({"BTC": calm(60_000)}, {"alpha": {}}, act, start_ms=MIDNIGHT_MS - 45_000)
+
+
 def test_S41_a_streak_of_losses_pauses_entries_and_the_pause_ends_by_itself() -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(5)
@@ -190,7 +204,7 @@ def test_S40_the_proof_fails_where_halts_stay_in_memory(monkeypatch: pytest.Monk
         test_S40_an_operators_halt_outlives_the_process_and_ends_only_by_a_resume(tmp_path, True)
 
 
-def test_S05_flatten_closes_every_position_takes_entries_back_and_shows_the_account_flat() -> None:
+def _flattened() -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(4)
         assert stage.position("BTC") > 0
@@ -215,6 +229,39 @@ def test_S05_flatten_closes_every_position_takes_entries_back_and_shows_the_acco
         ("SOL", 3): go(Side.LONG, "146", entry_price=Decimal("149.9")),
     }  # fmt: skip
     play(coins, {"alpha": script}, act, overrides={"risk.max_entries_per_minute": 9})
+
+
+def test_S05_flatten_closes_every_position_takes_entries_back_and_shows_the_account_flat() -> None:
+    _flattened()
+
+
+def test_S05_the_proof_fails_where_resting_entries_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(self: EntryDesk, why: str) -> int:
+        """Mutant: entries are taken for cancelled."""
+        return 1
+
+    async def blind(self: EntryDesk, approved: Approved, entry: Order) -> None:
+        """Mutant: nor does anybody watch a resting one."""
+        await asyncio.sleep(3_600)
+
+    monkeypatch.setattr(EntryDesk, "cancel_all", none)
+    monkeypatch.setattr(EntryDesk, "_watch_resting", blind)
+    with pytest.raises(AssertionError):
+        _flattened()
+
+
+def test_S05_the_proof_fails_where_stops_are_cancelled_before_the_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    close = ExitDesk.close
+
+    async def stops_first(self: ExitDesk, symbol: str, reason: str) -> ExitReport:
+        """Mutant: the stop makes way for the exit."""
+        stops = self._desk.orders.live(symbol, Purpose.STOP)
+        await self._desk.client.cancel([(symbol, order.cloid) for order in stops])
+        return await close(self, symbol, reason)
+
+    monkeypatch.setattr(ExitDesk, "close", stops_first)
+    with pytest.raises(AssertionError):
+        _flattened()
 
 
 def _check_order_of_things(stage: Stage) -> None:

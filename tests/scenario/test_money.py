@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
+import msgspec
 import pytest
 from tests.scenario.kit import NOON_MS, Script, Stage, go, leave, play
 from tests.scenario.market import calm
 
-from perpstrader.domain import Side
+from perpstrader.domain import Fill, Side
 from perpstrader.execution.account import AccountWatch
 from perpstrader.execution.bookkeeping import Accountant
+from perpstrader.execution.fills import FillCollector
 
 MICRO = 1_000_000
 LONG: Script = {("BTC", 1): go(Side.LONG, 57_000, 66_000)}
@@ -136,7 +139,7 @@ def test_S35_the_proof_fails_where_a_payment_seen_twice_is_booked_twice(monkeypa
         _funding()
 
 
-def test_S35_many_round_trips_on_both_sides_add_up_to_the_cent() -> None:
+def _many_round_trips() -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(40)
         assert len(stage.fills("BTC")) + len(stage.fills("ETH")) >= 30
@@ -151,3 +154,19 @@ def test_S35_many_round_trips_on_both_sides_add_up_to_the_cent() -> None:
     btc = [bar for n in range(20) for bar in (*calm(60_000 + 37 * n), *calm(60_011 - 53 * n))]
     eth = [bar for n in range(20) for bar in (*calm(str(3_000 + Decimal(n) / 10)), *calm(str(3_003 - n)))]
     play({"BTC": btc, "ETH": eth}, {"alpha": script}, act, overrides=wide)
+
+
+def test_S35_many_round_trips_on_both_sides_add_up_to_the_cent() -> None:
+    _many_round_trips()
+
+
+def test_S35_the_proof_fails_where_a_fee_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = FillCollector.take
+
+    def free(self: FillCollector, fills: Iterable[Fill]) -> int:
+        """Mutant: trading costs nothing."""
+        return take(self, [msgspec.structs.replace(fill, fee_usd=Decimal(0)) for fill in fills])
+
+    monkeypatch.setattr(FillCollector, "take", free)
+    with pytest.raises(AssertionError):
+        _many_round_trips()

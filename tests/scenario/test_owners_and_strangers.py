@@ -9,6 +9,7 @@ from tests.scenario.kit import Script, Scripted, Stage, go, leave, play
 from tests.scenario.market import calm
 
 from perpstrader.domain import Action, MarketView, Side, Signal
+from perpstrader.execution.protection import Protector
 from perpstrader.execution.reconcile import Reconciler
 from perpstrader.trader.decisions import Decider
 
@@ -25,7 +26,7 @@ def _foreign_exit(strategy: Scripted, view: MarketView) -> Signal:
     )  # fmt: skip
 
 
-def test_S38_an_opposite_open_is_refused_because_of_the_owner() -> None:
+def _opposite_open() -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(2)
         held = stage.position("BTC")
@@ -35,6 +36,16 @@ def test_S38_an_opposite_open_is_refused_because_of_the_owner() -> None:
         assert len(stage.sent("BTC", "plain")) == 1
 
     play(CALM, {"alpha": LONG, "beta": {("BTC", 3): go(Side.SHORT, 61_200)}}, act)
+
+
+def test_S38_an_opposite_open_is_refused_because_of_the_owner() -> None:
+    _opposite_open()
+
+
+def test_S38_the_proof_fails_where_the_owner_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perpstrader.risk.judge.check_ownership", lambda case: iter(()))
+    with pytest.raises(AssertionError):
+        _opposite_open()
 
 
 def _closed_by_another() -> None:
@@ -120,6 +131,20 @@ def _opened_by_hand() -> None:
 
 def test_S53_a_position_opened_by_hand_is_adopted_protected_and_its_symbol_frozen() -> None:
     _opened_by_hand()
+
+
+def test_S53_the_proof_fails_where_only_our_own_positions_are_protected(monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure = Protector.ensure
+
+    async def ours_only(self: Protector, symbol: str) -> None:
+        """Mutant: what somebody else opened is his own affair."""
+        holding = self._desk.positions.holdings.get(symbol)
+        if holding is None or holding.owner != "foreign":
+            await ensure(self, symbol)
+
+    monkeypatch.setattr(Protector, "ensure", ours_only)
+    with pytest.raises((AssertionError, ValueError)):
+        _opened_by_hand()
 
 
 def test_S53_it_is_so_too_where_no_stream_told_of_it() -> None:

@@ -11,6 +11,7 @@ from tests.scenario.kit import MIDNIGHT_MS, Script, Stage, go, play
 from tests.scenario.market import Bar, calm
 
 from perpstrader.domain import OrderStatus, Purpose, Side
+from perpstrader.execution.execution import Execution
 from perpstrader.execution.positions import Holding
 from perpstrader.execution.view import PortfolioView
 from perpstrader.runtime import Answer
@@ -45,6 +46,15 @@ def test_S55_after_a_restart_the_position_has_the_same_stop_and_no_other(tmp_pat
         assert stage.halts() == []
 
     play({"BTC": calm(60_000)}, {"alpha": LONG}, act, state_path=tmp_path / "state.db")
+
+
+def test_S55_the_proof_fails_where_the_store_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def blank(self: Execution) -> None:
+        """Mutant: every start is the first."""
+
+    monkeypatch.setattr(Execution, "restore", blank)
+    with pytest.raises(AssertionError):
+        test_S55_after_a_restart_the_position_has_the_same_stop_and_no_other(tmp_path, True)
 
 
 @either_way
