@@ -45,6 +45,7 @@ class RiskKeeper:
         self._equity_usd: Decimal | None = None
         self._delayed_usd = ZERO  # deposits of today that limits do not count yet
         self._unabsorbed_usd = ZERO  # cash flows that peak and limits do not know yet
+        self._judged: tuple[Decimal, int] | None = None  # the equity and the state that were judged last
         self._unsettled: list[Halt] = []
         self._tripped: list[Halt] = []
         self._row_queued = False
@@ -139,6 +140,8 @@ class RiskKeeper:
         account without a cash flow halts and is not judged; the next one is judged against it (S37).
         """
         self._tick(now_ms)
+        if (equity_usd, self._state.version) == self._judged:
+            return ()
         before_usd, self._equity_usd = self._equity_usd, equity_usd if equity_usd.is_finite() else self._equity_usd
         if not equity_usd.is_finite():
             self._trip(HaltKind.IMPLAUSIBLE, f"an equity of {equity_usd} USD")
@@ -148,6 +151,7 @@ class RiskKeeper:
             self._take_equity(equity_usd)
             self._judge_day()
             self._judge_drawdown(equity_usd)
+            self._judged = (equity_usd, self._state.version)
         tripped, self._tripped = tuple(self._tripped), []
         return tripped
 
