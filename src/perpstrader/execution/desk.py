@@ -76,6 +76,10 @@ class Prices(Protocol):
         """What is known now, with its ages."""
         ...
 
+    def mark(self, symbol: str) -> Decimal | None:
+        """The newest mark alone, which is asked for often."""
+        ...
+
 
 class VenueClock(Protocol):
     """The venue's time as estimated from its answers; expiries are stamped with it (domain notes, 16)."""

@@ -73,9 +73,9 @@ class PortfolioView:
         """The newest mark; before the first one, the one that the venue's account was valued at: counting a position at
         its cost would begin a day with an equity that never was.
         """
-        snapshot = self._desk.prices.snapshot(holding.symbol)
-        if snapshot is not None and snapshot.mark is not None:
-            return snapshot.mark
+        mark = self._desk.prices.mark(holding.symbol)
+        if mark is not None:
+            return mark
         stated = self._account.state.positions.get(holding.symbol) if self._account.state is not None else None
         if stated is not None and stated.size != 0:
             return stated.notional_usd / abs(stated.size)

@@ -111,6 +111,10 @@ class World:
         """The newest market, as ``Prices`` has it."""
         return MarketSnapshot(symbol=symbol, version=1, mark=self.venue.price[symbol])
 
+    def mark(self, symbol: str) -> Decimal:
+        """Its mark alone."""
+        return self.venue.price[symbol]
+
     def approved(self, symbol: str = "BTC", side: Side = Side.LONG, size: str = "1", **changes: Any) -> Approved:
         number, price = next(self._ids), self.venue.price[symbol]
         signal = Signal(
