@@ -74,6 +74,9 @@ def _part_filled(latency: LatencyModel | None = None) -> None:
         [entry] = stage.sent("BTC", "plain")
         assert stage.coins("BTC", entry.orig_size) > Decimal("0.001")
         assert stage.coins("BTC", stage.stop_of("BTC").size) == Decimal("0.001")
+        child = stage.sent("BTC", "stop")[0]
+        assert child.orig_size == entry.orig_size, "the stop that went out with the entry"
+        assert stage.stop_of("BTC").oid != child.oid, "it was never armed; the one that is listed is another"
         filled_ms = stage.fills("BTC")[0].time_ms
         assert stage.stop_of("BTC").time_ms - filled_ms <= 5_000
         assert stage.trader.execution.protector.max_unprotected_ms <= 5_000

@@ -241,7 +241,8 @@ def test_S05_the_proof_fails_where_resting_entries_are_left(monkeypatch: pytest.
         return 1
 
     async def blind(self: EntryDesk, approved: Approved, entry: Order) -> None:
-        """Mutant: nor does anybody watch a resting one."""
+        """Mutant: who watches a resting one does not act."""
+        self._handled[entry.cloid] = None
         await asyncio.sleep(3_600)
 
     monkeypatch.setattr(EntryDesk, "cancel_all", none)
