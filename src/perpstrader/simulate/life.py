@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from perpstrader.domain import Order, PerpsTraderError, Reason, Refused, Trace
 from perpstrader.runtime import InlineExecutor, VirtualClock
@@ -100,20 +101,15 @@ class Life:
         await self.trader.stop()
         await self._files.aclose()
 
-    async def kill(self, survivors: tuple[asyncio.Task[object], ...]) -> None:
+    async def kill(self, survivors: tuple[asyncio.Task[Any], ...]) -> None:
         """As by kill -9: nothing more is sent or written, then every task but ``survivors`` and this one is gone."""
         await self.transport.kill()
         self._collect_errors()
         await self._files.aclose()
-        spared = (*survivors, asyncio.current_task())
-        for _ in range(_ROUNDS):
-            tasks = sorted((t for t in asyncio.all_tasks() if t not in spared), key=lambda task: task.get_name())
-            if not tasks:
-                return
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        raise RuntimeError(f"tasks of a dead trader live on: {', '.join(task.get_name() for task in tasks)}")
+        with warnings.catch_warnings():
+            # A task that dies before its first step leaves the coroutine it was to await untouched: so does kill -9.
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            await _end_all_but((*survivors, asyncio.current_task()))
 
     def _collect_errors(self) -> None:
         """Failures of the trader's own tasks that are no sentence of ours are errors in the program."""
@@ -124,6 +120,17 @@ class Life:
     def _failed(self, name: str, error: Exception) -> None:
         if not isinstance(error, PerpsTraderError):
             self.errors.append(f"{name}: {type(error).__name__}: {error}")
+
+
+async def _end_all_but(spared: tuple[asyncio.Task[Any] | None, ...]) -> None:
+    for _ in range(_ROUNDS):
+        tasks = sorted((t for t in asyncio.all_tasks() if t not in spared), key=lambda task: task.get_name())
+        if not tasks:
+            return
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    raise RuntimeError(f"tasks of a dead trader live on: {', '.join(task.get_name() for task in tasks)}")
 
 
 def _names(kind: type[PerpsTraderError]) -> list[str]:

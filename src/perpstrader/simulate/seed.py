@@ -30,6 +30,7 @@ from perpstrader.simulate.world import LEAD_MS, simulated_identity
 _MICRO: Final = 1_000_000
 _RESTART_S: Final = 2.0
 _STARTS: Final = 200
+_LONGEST_S: Final = 7_200
 
 
 class SeedOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,12 +55,18 @@ def run_seed(seed: int) -> SeedOutcome:
     with tempfile.TemporaryDirectory(prefix="perpstrader-simulate-") as directory:
         path = Path(directory) / "state.db"
         try:
-            return run_virtual(lambda clock: _World(plan, clock, path).live(), start_ms=plan.start_ms)
+            return run_virtual(lambda clock: _within_time(_World(plan, clock, path)), start_ms=plan.start_ms)
         except Exception as error:
             return SeedOutcome(
-                seed=seed, failures=(f"the run itself failed: {type(error).__name__}: {error}",), faults={},
+                seed=seed, failures=(f"the run itself failed: {_worded(error)}",), faults={},
                 evaluated={}, orders=0, deaths=0, longest_unprotected_ms=0, virtual_seconds=0.0,
             )  # fmt: skip
+
+
+async def _within_time(world: _World) -> SeedOutcome:
+    """The world's outcome; one whose trader never starts or never settles ends, too."""
+    async with asyncio.timeout(_LONGEST_S):
+        return await world.live()
 
 
 def campaign_settings(plan: Plan) -> Settings:
@@ -74,6 +81,12 @@ def campaign_settings(plan: Plan) -> Settings:
         min_symbol_max_leverage=3,
     )  # fmt: skip
     return Settings(trader=TraderSettings(symbols=plan.symbols), risk=risk)
+
+
+def _worded(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"it did not come to an end within {_LONGEST_S} s"
+    return f"{type(error).__name__}: {error}"
 
 
 class _World:
