@@ -15,6 +15,7 @@ MICRO: Final = 1_000_000
 
 MAX_PRICE_DECIMALS: Final = 6
 SIGNIFICANT_FIGURES: Final = 5
+_POWERS: Final = tuple([int(10**n) for n in range(19)])
 _NUMBER: Final = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
 
 
@@ -115,14 +116,10 @@ def fixed_text(value: int, decimals: int) -> str:
     """``value`` x 10^-decimals as the venue writes numbers: no exponent, no trailing zeros, but at least one decimal
     (``30135.0``).
     """
-    if decimals == 0:
-        return f"{value}.0"
     if value < 0:
         return "-" + fixed_text(-value, decimals)
-    digits = str(value)
-    if len(digits) <= decimals:
-        digits = digits.zfill(decimals + 1)
-    return f"{digits[:-decimals]}.{digits[-decimals:].rstrip('0') or '0'}"
+    whole, fraction = divmod(value, _POWERS[decimals])
+    return f"{whole}.{str(fraction).zfill(decimals).rstrip('0')}" if fraction else f"{whole}.0"
 
 
 def usd_text(micro_usd: int) -> str:

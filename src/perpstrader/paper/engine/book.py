@@ -145,15 +145,14 @@ class Market:
         notional = self.asset.impact_notional
         levels, taken = self.feed(bids)
         if taken or self.resting(bids):
-            shown = [(level.px, level.size) for level in self.depth(bids, len(levels) + len(self.resting(bids)))]
-        else:
-            shown = [(level.price, level.size) for level in levels]
+            shown = self.depth(bids, len(levels) + len(self.resting(bids)))
+            levels = tuple([Level(level.px, level.size) for level in shown])
         spent, lots = 0, 0
-        for price, size in shown:
-            cost = price * size
+        for level in levels:
+            cost = level.price * level.size
             if spent + cost >= notional:
-                rest = -(-(notional - spent) // price)
-                return (spent + rest * price) // (lots + rest)
+                rest = -(-(notional - spent) // level.price)
+                return (spent + rest * level.price) // (lots + rest)
             spent += cost
-            lots += size
+            lots += level.size
         return None
