@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.conftest import ROOT
 
 from perpstrader.domain import Fill, Order, Purpose
 from perpstrader.execution.desk import Desk
@@ -21,7 +22,6 @@ from perpstrader.simulate.campaign import CampaignOutcome, campaign
 from perpstrader.simulate.plan import Plan, plan_of
 from perpstrader.simulate.seed import run_seed
 from perpstrader.venue.contract import OrderRequest, Unknown
-from tests.conftest import ROOT
 
 SAMPLE, FULL = 25, 500
 MOST_SEEDS = 12
@@ -81,7 +81,9 @@ def test_a_failure_names_its_seed_and_the_command_that_replays_it(monkeypatch: p
 
 def short_plan(seed: int) -> Plan:
     """Six minutes of a seed's world: enough for a mutant to show itself within a few seeds."""
-    return msgspec.structs.replace(plan_of(seed), duration_s=360.0, blackouts=())
+    plan = plan_of(seed)
+    rates = msgspec.structs.replace(plan.rates, response_lost=0.06)
+    return msgspec.structs.replace(plan, duration_s=360.0, rates=rates, blackouts=())
 
 
 def changed_requests(change: Callable[[Order, OrderRequest], OrderRequest]) -> Callable[[pytest.MonkeyPatch], None]:

@@ -74,8 +74,8 @@ def plan_of(seed: int) -> Plan:
     ]
     return Plan(
         seed=seed, start_ms=start_ms, duration_s=duration_s, symbols=tuple(rng.sample(SYMBOLS, 3)),
-        deposit_usd=rng.choice(_DEPOSITS_USD), has_latency=rng.random() < 0.5, rates=_times(_LIGHT, level), blackouts=tuple(blackouts),
-        crashes=tuple(crashes),
+        deposit_usd=rng.choice(_DEPOSITS_USD), has_latency=rng.random() < 0.5, rates=_times(_LIGHT, level),
+        blackouts=tuple(blackouts), crashes=tuple(crashes),
     )  # fmt: skip
 
 

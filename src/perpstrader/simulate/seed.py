@@ -1,4 +1,4 @@
-"""One seed's world, from its first instant to the last comparison: market, venue, faults, lives and deaths of a trader."""
+"""One seed's world, from first instant to last comparison: market, venue, faults, a trader's lives and deaths."""
 
 from __future__ import annotations
 
@@ -86,7 +86,18 @@ def campaign_settings(plan: Plan) -> Settings:
 def _worded(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"it did not come to an end within {_LONGEST_S} s"
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"
+
+
+async def _start(life: Life) -> bool:
+    """False where the trader refuses to start with a sentence; an error of the program is raised."""
+    try:
+        await life.start()
+    except PerpsTraderError:
+        return False
+    return True
 
 
 class _World:
@@ -117,14 +128,20 @@ class _World:
     async def live(self) -> SeedOutcome:
         """Run to the plan's end, then let everything settle and judge it."""
         self._venue.fund(self._identity.account, self._plan.deposit_usd * _MICRO)
-        market = asyncio.create_task(self._venue.run(), name="market")
-        meddling = asyncio.create_task(self._meddler.run(), name="meddler")
-        self._survivors = (market, meddling)
-        await self._clock.sleep(LEAD_MS / 1000 + 0.001)
-        life = await self._born()
+        async with asyncio.TaskGroup() as group:
+            market = group.create_task(self._venue.run(), name="market")
+            meddling = group.create_task(self._meddler.run(), name="meddler")
+            self._survivors = (market, meddling)
+            await self._clock.sleep(LEAD_MS / 1000 + 0.001)
+            await self._lives(group, meddling)
+            market.cancel()
+        return self._outcome()
+
+    async def _lives(self, group: asyncio.TaskGroup, meddling: asyncio.Task[None]) -> None:
+        life = await self._born(group)
         while (crash := await self._run_until_death(life)) is not None:
             await self._bury(life, crash)
-            life = await self._born()
+            life = await self._born(group)
         self._faults.end()
         meddling.cancel()
         await life.end_operator()
@@ -132,26 +149,21 @@ class _World:
         await judge_the_end(life, self._engine, self._witness, self._clock, self._paid_in())
         await life.stop()
         self._errors += life.errors
-        market.cancel()
-        await asyncio.gather(market, return_exceptions=True)
-        return self._outcome()
 
-    async def _born(self) -> Life:
+    async def _born(self, group: asyncio.TaskGroup) -> Life:
         """A trader that has started; one that refuses, or dies at its start, is started again as a supervisor would."""
         for _ in range(_STARTS):
             life = self._new_life()
-            start = asyncio.create_task(life.start(), name="start")
-            died = asyncio.create_task(life.transport.died.wait(), name="died")
+            start = group.create_task(_start(life), name="start")
+            died = group.create_task(life.transport.died.wait(), name="died")
             await asyncio.wait((start, died), return_when=asyncio.FIRST_COMPLETED)
             died.cancel()
-            if start.done() and not start.cancelled() and (error := start.exception()) is None:
-                life.operate()
-                return life
             if not start.done():
                 await self._bury(life, self._crashes[0].dead_s)
                 continue
-            if not isinstance(error, PerpsTraderError):
-                raise error if error is not None else RuntimeError("the start was cancelled")
+            if start.result():
+                life.operate()
+                return life
             await life.kill(self._survivors)
             await self._clock.sleep(_RESTART_S)
         raise RuntimeError(f"the trader did not start in {_STARTS} attempts")
@@ -193,9 +205,9 @@ class _World:
 
     def _outcome(self) -> SeedOutcome:
         self._witness.end()
-        failures = [*self._witness.failures, *(f"an error nobody foresaw: {text}" for text in dict.fromkeys(self._errors))]
+        unforeseen = [f"an error nobody foresaw: {text}" for text in dict.fromkeys(self._errors)]
         return SeedOutcome(
-            seed=self._plan.seed, failures=tuple(failures),
+            seed=self._plan.seed, failures=(*self._witness.failures, *unforeseen),
             faults={kind.value: count for kind, count in self._faults.landed.items()},
             evaluated=dict(sorted(self._witness.evaluated.items())), orders=self._witness.orders, deaths=self._deaths,
             longest_unprotected_ms=self._witness.longest_unprotected_ms, virtual_seconds=self._seconds(),
