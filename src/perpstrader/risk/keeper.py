@@ -232,15 +232,15 @@ class RiskKeeper:
 
     def _tick(self, now_ms: int) -> None:
         """A new UTC day resets its counters once, and only them; a halt whose time is over ends."""
-        now_ms = max(self._clock.now_ms(), min(now_ms, self._clock.now_ms() + _MINUTE_MS))
-        day = utc_day(now_ms)
+        clock_ms = self._clock.now_ms()
+        day = utc_day(max(clock_ms, min(now_ms, clock_ms + _MINUTE_MS)))
         if day > self._state.day:
             self._delayed_usd = ZERO
             self._change(
                 day=day, realized_usd=ZERO, fees_usd=ZERO, funding_usd=ZERO, cash_flows_usd=ZERO, entries=0,
                 entries_by_symbol={}, day_start_equity_usd=self._equity_usd, limits_equity_usd=self._equity_usd,
             )  # fmt: skip
-        over = tuple(h for h in self._state.halts if h.until_ms is not None and h.until_ms <= self._clock.now_ms())
+        over = tuple([h for h in self._state.halts if h.until_ms is not None and h.until_ms <= clock_ms])
         if over:
             self._change_to(self._released(over))
             self._persist(lambda tx: self._write_over(tx, over))

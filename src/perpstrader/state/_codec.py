@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from datetime import date
 from decimal import Context, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -25,7 +26,12 @@ _encoder = msgspec.json.Encoder()
 
 def utc_day(time_ms: int) -> str:
     """The UTC date of a time in milliseconds, as ``YYYY-MM-DD``; a day is a UTC day everywhere (DESIGN section 7)."""
-    return date.fromordinal(_EPOCH_ORDINAL + time_ms // _DAY_MS).isoformat()
+    return _date_text(time_ms // _DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _date_text(days: int) -> str:
+    return date.fromordinal(_EPOCH_ORDINAL + days).isoformat()
 
 
 def add_exact(left: Decimal, right: Decimal) -> Decimal:
