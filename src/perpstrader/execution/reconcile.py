@@ -150,6 +150,9 @@ class Reconciler:
 
     async def _compare(self) -> ReconcileReport:
         new = await self._fills_since()
+        for symbol in list(self._desk.positions.holdings):  # a stop on record may be gone since the last life
+            if self._desk.orders.live(symbol, Purpose.STOP) and not self._protector.is_settled(symbol):
+                self._desk.pool.spawn(f"protect-{symbol}", self._protector.ensure(symbol))
         before = self._desk.clock.now_ms()
         listed = await self._desk.client.open_orders()
         state = await self._account.refresh()
