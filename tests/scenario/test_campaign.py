@@ -63,11 +63,11 @@ def test_the_line_has_the_documented_fields(outcome: CampaignOutcome) -> None:
     msgspec.json.encode(outcome.line)
 
 
-def test_the_outcome_depends_neither_on_the_jobs_nor_on_the_moment() -> None:
+def test_a_seed_alone_in_this_process_gives_what_it_gave_beside_others(outcome: CampaignOutcome) -> None:
     told: list[float] = []
-    side_by_side = campaign(seeds=2, start=7, jobs=2, progress=told.append)
-    assert campaign(seeds=2, start=7, jobs=1, progress=None) == side_by_side
-    assert told == [0.5, 1.0]
+    again = campaign(seeds=1, start=first_seed(), jobs=1, progress=told.append)
+    assert again.seeds == outcome.seeds[:1]
+    assert told == [1.0]
 
 
 def test_a_failure_names_its_seed_and_the_command_that_replays_it(monkeypatch: pytest.MonkeyPatch) -> None:
