@@ -49,6 +49,7 @@ class TraceStore:
         self._executor = executor
         self._synchronous = synchronous
         self._max_notes = max_notes
+        self._note_room = 0
         self._open = True
         # only ever touched by the functions that the executor runs, one after the other
         self._accepted = self._stored = self._dead = self._dropped = self._duplicates = self._updates = 0
@@ -151,7 +152,7 @@ class TraceStore:
 
     async def store_notes(self, notes: Sequence[CycleNote]) -> None:
         """Record cycles without a decision, in one commit."""
-        await self._run(lambda: self._transact(lambda: rows.put_notes(self._connection, notes, keep=self._max_notes)))
+        await self._run(lambda: self._put_notes(notes))
 
     async def stats(self) -> TraceStats:
         """Totals over the file, and the counters."""
@@ -220,6 +221,14 @@ class TraceStore:
         self._stored += 1
         self._duplicates += not new
         self._updates += revise and new
+
+    def _put_notes(self, notes: Sequence[CycleNote]) -> None:
+        """Count only when those that fitted at the last count are used up."""
+        self._note_room -= len(notes)
+        if self._note_room >= 0:
+            self._transact(lambda: rows.add_notes(self._connection, notes))
+        else:
+            self._note_room = self._transact(lambda: rows.put_notes(self._connection, notes, keep=self._max_notes))
 
     def _attach_outcome(self, trace_id: str, outcome_usd: Decimal, outcome_ms: int) -> None:
         def revise() -> None:

@@ -115,21 +115,28 @@ def with_outcome(trace: Trace, outcome_usd: str, outcome_ms: int) -> Trace:
     return msgspec.structs.replace(trace, outcome_usd=outcome_usd, outcome_ms=outcome_ms)
 
 
-def put_notes(connection: apsw.Connection, notes: Sequence[CycleNote], *, keep: int) -> None:
-    """Write notes and keep at most the newest ``keep``, dropping whole bars from the oldest on."""
+def put_notes(connection: apsw.Connection, notes: Sequence[CycleNote], *, keep: int) -> int:
+    """Write notes and keep at most the newest ``keep``, dropping whole bars from the oldest on; how many more fit."""
+    add_notes(connection, notes)
+    room: int = keep - connection.execute("SELECT count(*) FROM cycle_note").get
+    if room < 0:
+        # a tenth more than needed, so that this sort is rare
+        offset = keep // 10 - room - 1
+        last = connection.execute(
+            "SELECT bar_close_ms FROM cycle_note ORDER BY bar_close_ms LIMIT 1 OFFSET ?", (offset,)
+        ).get
+        connection.execute("DELETE FROM cycle_note WHERE bar_close_ms <= ?", (last,))
+        room += connection.changes()
+    return room
+
+
+def add_notes(connection: apsw.Connection, notes: Sequence[CycleNote]) -> None:
+    """Write notes without counting those that are there, which would take longer with each of them."""
     connection.executemany(
         "INSERT OR REPLACE INTO cycle_note (symbol, bar_close_ms, strategy, interval, code, text)"
         " VALUES (?, ?, ?, ?, ?, ?)",
         [(note.symbol, note.bar_close_ms, note.strategy, note.interval, note.code.value, note.text) for note in notes],
     )
-    surplus = connection.execute("SELECT count(*) FROM cycle_note").get - keep
-    if surplus > 0:
-        # a tenth more than needed, so that this sort is rare
-        offset = surplus + keep // 10 - 1
-        last = connection.execute(
-            "SELECT bar_close_ms FROM cycle_note ORDER BY bar_close_ms LIMIT 1 OFFSET ?", (offset,)
-        ).get
-        connection.execute("DELETE FROM cycle_note WHERE bar_close_ms <= ?", (last,))
 
 
 def chain_head(connection: apsw.Connection) -> tuple[int, bytes]:
