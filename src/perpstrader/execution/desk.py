@@ -29,6 +29,7 @@ from perpstrader.execution.observer import ExecutionObserver, NoObserver
 from perpstrader.execution.orders import OrderTracker
 from perpstrader.execution.positions import PositionBook
 from perpstrader.execution.reach import Reach
+from perpstrader.monitor import Stages
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings.trading import ExecutionSettings
@@ -135,6 +136,7 @@ class Desk(msgspec.Struct, kw_only=True):
     journal: Journal
     pool: TaskPool
     note: NoteSink
+    stages: Stages
     observer: ExecutionObserver = msgspec.field(default_factory=NoObserver)
     reach: Reach = msgspec.field(default_factory=Reach)
     paused_until_ms: int = 0

@@ -32,7 +32,7 @@ from perpstrader.execution.fills import FillCollector
 from perpstrader.execution.positions import Plan
 from perpstrader.execution.protection import Protector
 from perpstrader.state import Transaction
-from perpstrader.venue.contract import Filled, Grouping, NotSent, OrderAck, OrderGroup, Rejected, Resting
+from perpstrader.venue.contract import Filled, Grouping, NotSent, OrderAck, OrderGroup, Rejected, Resting, Unknown
 from perpstrader.venue.settlement import settle
 
 _RESTING_CHECK_S: Final = 1.0
@@ -139,7 +139,8 @@ class EntryDesk:
         trace_ack: Callable[[], Awaitable[object]] | None,
         ack_deadline_ms: int,
     ) -> EntryReport:
-        entry = orders[0]
+        entry, timer = orders[0], self._desk.stages.submit
+        started = timer.now()
         try:
             fresh = await self._desk.journal.commit(self._commit(orders, approved))
         except Exception as error:
@@ -157,6 +158,7 @@ class EntryDesk:
             self._release(approved.reservation)
             return EntryReport(order=None, episode=entry.intent.episode, refusal=refusal)
         acks = await self._desk.send(orders, Grouping.ENTRY_WITH_CHILDREN)
+        timer.since(started, ok=not isinstance(acks[0], Rejected | NotSent | Unknown))
         return await self._after(approved, orders, acks)
 
     async def _after(self, approved: Approved, orders: list[Order], acks: Sequence[OrderAck]) -> EntryReport:

@@ -121,7 +121,8 @@ class ExitDesk:
     async def _run(self, symbol: str, episode: str, size: Decimal | None, reason: str) -> ExitReport:
         try:
             self._desk.say("exit-started", symbol, reason, episode=episode)
-            return await self._until_done(symbol, episode, size, reason)
+            with self._desk.stages.exit.measure():
+                return await self._until_done(symbol, episode, size, reason)
         finally:
             self._plans.pop(symbol, None)
             self._full.pop(symbol, None)

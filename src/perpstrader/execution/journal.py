@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
+from perpstrader.monitor import Timer
 from perpstrader.runtime import Clock
 from perpstrader.runtime.tasks import FailureSink
 from perpstrader.state import StateStore, Transaction
@@ -28,10 +29,11 @@ Write = Callable[[Transaction], object]
 class Journal:
     """The one queue into ``state.db``; ``pending`` says how much is not yet on disk."""
 
-    def __init__(self, store: StateStore, clock: Clock, on_failure: FailureSink) -> None:
+    def __init__(self, store: StateStore, clock: Clock, on_failure: FailureSink, commits: Timer) -> None:
         self._store = store
         self._clock = clock
         self._on_failure = on_failure
+        self._commits = commits
         self._queue: deque[Write] = deque()
         self._wake = asyncio.Event()
         self._draining = asyncio.Lock()
@@ -47,7 +49,8 @@ class Journal:
         written.
         """
         await self.flush()
-        return await self._store.transact(write, timeout_s=timeout_s)
+        with self._commits.measure():
+            return await self._store.transact(write, timeout_s=timeout_s)
 
     async def within(self, write: Write, deadline_ms: int) -> bool:
         """Queue ``write`` and wait for the disk until the deadline, no longer; False leaves it in the queue.
@@ -78,7 +81,8 @@ class Journal:
             while self._queue:
                 batch = tuple(self._queue[n] for n in range(min(_BATCH, len(self._queue))))
                 try:
-                    await self._store.transact(partial(_write_all, batch))
+                    with self._commits.measure():
+                        await self._store.transact(partial(_write_all, batch))
                 except Exception:  # whatever one write raises, those behind it are written
                     batch = batch[:1]
                     await self._write_one(batch[0])

@@ -370,6 +370,7 @@ class Protector:
         if holding.unprotected_since_ms is not None:
             self.max_unprotected_ms = max(self.max_unprotected_ms, self._unprotected_ms(holding))
             self.max_outage_ms = max(self.max_outage_ms, self._outage_ms(holding))
+            self._desk.stages.fill_to_stop.record(self._span_ms(holding) * 1_000_000)
             holding.unprotected_since_ms = None
         if first:
             text = f"stop {stop.trigger_price} for {stop.size} is listed as oid {stop.oid}"

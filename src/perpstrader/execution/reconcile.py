@@ -113,7 +113,8 @@ class Reconciler:
             return ReconcileReport(complete=False, text="a comparison is running already")
         self._running, self._asked_again = True, False
         try:
-            report = await self._compare()
+            with self._desk.stages.reconcile.measure():
+                report = await self._compare()
         except VenueError as error:
             report = ReconcileReport(complete=False, text=str(error))
         finally:

@@ -21,6 +21,7 @@ from perpstrader.execution import (
     PositionBook,
 )
 from perpstrader.execution.view import LiquidationPrices
+from perpstrader.monitor import MeasuredTransport, PerformanceMonitor, Stages
 from perpstrader.risk import RiskManager
 from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.risk.liquidation import liquidation_prices
@@ -36,6 +37,7 @@ from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
 from perpstrader.trader.observer import Nobody, Observer, Relay
+from perpstrader.trader.perf import watch_counts
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.trader import REAL_TIME, Pace, Trader
 from perpstrader.trader.wiring import Wiring
@@ -81,12 +83,13 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     Raises ``PerpsTraderError`` for settings that the venue contradicts, ``UnsafeError`` for a signer or an account that
     must not be traded.
     """
-    counters = RunCounters()
+    counters, monitor = RunCounters(), PerformanceMonitor(deps.clock)
+    stages = Stages.of(monitor)
     wiring = Wiring(deps.clock, counters)
     pool, supervisor = TaskPool(wiring.failed), Supervisor(deps.clock, wiring.failed)
-    recorder = wiring.recorder = _recorder(settings, deps, wiring)
-    journal = Journal(deps.store, deps.clock, wiring.failed)
-    client = await _client(settings, deps, journal)
+    recorder = wiring.recorder = _recorder(settings, deps, wiring, stages)
+    journal = Journal(deps.store, deps.clock, wiring.failed, stages.state_commit)
+    client = await _client(settings, deps, journal, stages)
     assets = await client.metadata()
     symbols = traded_symbols(settings, assets)
     books = await open_books(deps.store, client)
@@ -94,23 +97,24 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
     await keeper.load()
     risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage, assets)
-    desk = await _desk(settings, deps, client, assets, market, journal, pool, recorder)
+    desk = await _desk(settings, deps, client, assets, market, journal, pool, recorder, stages)
     execution = Execution(
         desk, deps.store, books, keeper, gate=wiring.gate, release=risk.release, halt=wiring.halt,
         liquidation=_liquidation(assets), default_stop_fraction=settings.risk.default_stop_fraction,
     )  # fmt: skip
     execution.view.reservations = lambda: risk.reservations
     decider = Decider(
-        execution, risk, market, recorder, deps.clock, deps.store, counters, risk_state=lambda: keeper.state,
-        symbols=frozenset(symbols), leverage=settings.venue.leverage, ack_deadline_ms=settings.traces.ack_deadline_ms,
+        execution, risk, market, recorder, deps.clock, deps.store, counters, stages,
+        risk_state=lambda: keeper.state, symbols=frozenset(symbols), leverage=settings.venue.leverage,
+        ack_deadline_ms=settings.traces.ack_deadline_ms,
     )  # fmt: skip
     cycle = Cycle(
-        _runners(settings, deps), decider, execution, market, recorder, deps.clock, pool, counters,
+        _runners(settings, deps), decider, execution, market, recorder, deps.clock, pool, counters, stages,
         may_trade=wiring.may_trade,
     )  # fmt: skip
     trader = wiring.trader = Trader(
         settings, deps.clock, deps.store, execution, keeper, market, cycle, decider, recorder, pool, supervisor,
-        counters, deps.pace,
+        counters, monitor, deps.pace,
     )  # fmt: skip
     interval = interval_name(settings.bar_ms)
     trader.streams = Streams(
@@ -119,6 +123,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         on_gap=lambda gap: _fill_gap(pool, client, cycle, interval, gap), ping_interval_s=deps.pace.ping_s,
     )  # fmt: skip
     await _warm_up(client, cycle, market, symbols, interval, settings.bar_ms, wiring)
+    watch_counts(monitor, trader)
     return trader, Commands(trader, deps.rng)
 
 
@@ -132,16 +137,16 @@ def traded_symbols(settings: Settings, assets: Mapping[str, AssetSpec]) -> tuple
     return settings.trader.symbols
 
 
-def _recorder(settings: Settings, deps: Deps, wiring: Wiring) -> Recorder:
+def _recorder(settings: Settings, deps: Deps, wiring: Wiring, stages: Stages) -> Recorder:
     """Its writes have a pool of their own, so that a stop can wait for them when everything else has ended."""
     return Recorder(
         deps.traces, deps.clock, TaskPool(wiring.failed), prefix=f"{deps.store.epoch & 0xFFFF:04x}",
         settings_digest=settings.digest, version=version("perpstrader"), interval=interval_name(settings.bar_ms),
-        on_gap=wiring.gap, observer=deps.observer,
+        on_gap=wiring.gap, observer=deps.observer, timer=stages.trace_store,
     )  # fmt: skip
 
 
-async def _client(settings: Settings, deps: Deps, journal: Journal) -> HyperliquidClient:
+async def _client(settings: Settings, deps: Deps, journal: Journal, stages: Stages) -> HyperliquidClient:
     """The build that the rollout asks for; both keep their nonces above what was ever used (S12)."""
     clock, mainnet = deps.clock, settings.venue.is_mainnet
     signer = Signer(deps.identity.private_key, mainnet=mainnet)
@@ -151,10 +156,11 @@ async def _client(settings: Settings, deps: Deps, journal: Journal) -> Hyperliqu
     )
     account, vault = deps.identity.account, settings.venue.vault_address
     timeout_s = settings.client.request_timeout_ms / 1000
+    transport = MeasuredTransport(deps.transport, stages)
     client: HyperliquidClient
     if settings.rollout.client == "baseline":
         client = BaselineClient(
-            deps.transport,
+            transport,
             clock,
             deps.identity.private_key,
             nonces,
@@ -166,7 +172,7 @@ async def _client(settings: Settings, deps: Deps, journal: Journal) -> Hyperliqu
         )
     else:
         client = HyperliquidClient(
-            deps.transport,
+            transport,
             clock,
             WireEncoder(signer),
             nonces,
@@ -189,6 +195,7 @@ async def _desk(
     journal: Journal,
     pool: TaskPool,
     recorder: Recorder,
+    stages: Stages,
 ) -> Desk:
     first = await deps.store.transact(lambda tx: tx.intents.reserve_numbers(NUMBER_BLOCK))
 
@@ -211,6 +218,7 @@ async def _desk(
         journal=journal,
         pool=pool,
         note=recorder.take,
+        stages=stages,
     )
     return desk
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from perpstrader.domain import Candle, MarketView, Signal
 from perpstrader.execution import Execution
+from perpstrader.monitor import Stages
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.strategies import StrategyRunner
@@ -38,6 +39,7 @@ class Cycle:
         clock: Clock,
         pool: TaskPool,
         counters: RunCounters,
+        stages: Stages,
         *,
         may_trade: Callable[[], str | None],
     ) -> None:
@@ -49,9 +51,10 @@ class Cycle:
         self._clock = clock
         self._pool = pool
         self._counters = counters
+        self._stages = stages
         self._may_trade = may_trade
         self._history: dict[str, deque[Candle]] = {}
-        self._waiting: deque[Candle] = deque()
+        self._waiting: deque[tuple[Candle, int]] = deque()
         self._wake = asyncio.Event()
         self._busy = 0
         self.idle = asyncio.Event()
@@ -69,7 +72,7 @@ class Cycle:
 
     def take(self, candle: Candle) -> None:
         """A closed bar; its cycle runs as soon as the loop gets to it."""
-        self._waiting.append(candle)
+        self._waiting.append((candle, self._clock.monotonic_ns()))
         self.idle.clear()
         self._wake.set()
 
@@ -78,7 +81,7 @@ class Cycle:
         while True:
             beat()
             while self._waiting:
-                await self._one(self._waiting.popleft())
+                await self._one(*self._waiting.popleft())
                 beat()
             self._settle_idle()
             self._wake.clear()
@@ -88,7 +91,7 @@ class Cycle:
         """The bars of a symbol that are kept, oldest first."""
         return tuple(self._history.get(symbol, ()))
 
-    async def _one(self, candle: Candle) -> None:
+    async def _one(self, candle: Candle, came_ns: int) -> None:
         history = self._history.get(candle.symbol)
         if history and candle.open_ms <= history[-1].open_ms:
             return
@@ -111,28 +114,32 @@ class Cycle:
         spoke = False
         for runner in self._runners:
             if runner.wants(candle.symbol, candle.interval):
-                spoke = await self._ask(runner, view) or spoke
+                spoke = await self._ask(runner, view, came_ns) or spoke
         if not spoke:
             self._note_silence(candle)
 
-    async def _ask(self, runner: StrategyRunner, view: MarketView) -> bool:
+    async def _ask(self, runner: StrategyRunner, view: MarketView, came_ns: int) -> bool:
         outcome = await runner.on_market(view)
+        if outcome.skipped is None:
+            self._stages.strategy.record(outcome.elapsed_ns, ok=outcome.error is None)
         if outcome.error is not None:
             self._counters.strategy_errors += 1
             self._recorder.silence(view.candle, NoteCode.STRATEGY_FAILED, outcome.error, runner.strategy.name)
             return True
         if outcome.signal is None:
             return False
-        self._decide(outcome.signal, view.candle, runner.indicators(view.symbol))
+        self._decide(outcome.signal, view.candle, runner.indicators(view.symbol), came_ns)
         return True
 
-    def _decide(self, signal: Signal, candle: Candle, indicators: Mapping[str, float]) -> None:
+    def _decide(self, signal: Signal, candle: Candle, indicators: Mapping[str, float], came_ns: int) -> None:
         self._busy += 1
-        self._pool.spawn(f"decide-{signal.id}", self._decided(signal, candle, indicators))
+        self._pool.spawn(f"decide-{signal.id}", self._decided(signal, candle, indicators, came_ns))
 
-    async def _decided(self, signal: Signal, candle: Candle, indicators: Mapping[str, float]) -> None:
+    async def _decided(
+        self, signal: Signal, candle: Candle, indicators: Mapping[str, float], came_ns: int
+    ) -> None:
         try:
-            await self._decider.decide(signal, candle=candle, indicators=indicators)
+            await self._decider.decide(signal, candle=candle, indicators=indicators, came_ns=came_ns)
         finally:
             self._busy -= 1
             self._settle_idle()

@@ -31,6 +31,7 @@ from perpstrader.domain import (
     Verdict,
 )
 from perpstrader.execution import EntryReport, Execution, ExitReport
+from perpstrader.monitor import Stages
 from perpstrader.risk.contract import RiskManager
 from perpstrader.runtime import Clock
 from perpstrader.state import StateStore
@@ -71,6 +72,7 @@ class Decider:
         clock: Clock,
         store: StateStore,
         counters: RunCounters,
+        stages: Stages,
         *,
         risk_state: Callable[[], RiskState],
         symbols: frozenset[str],
@@ -84,32 +86,47 @@ class Decider:
         self._clock = clock
         self._store = store
         self._counters = counters
+        self._stages = stages
         self._risk_state = risk_state
         self._symbols = symbols
         self._leverage = leverage
         self._ack_deadline_ms = ack_deadline_ms
 
     async def decide(
-        self, signal: Signal, *, candle: Candle | None = None, indicators: Mapping[str, float] | None = None
+        self,
+        signal: Signal,
+        *,
+        candle: Candle | None = None,
+        indicators: Mapping[str, float] | None = None,
+        came_ns: int | None = None,
     ) -> Decision:
-        """Judge and carry out one signal; always leaves a trace, never raises for what the market or the venue does."""
+        """Judge and carry out one signal; always leaves a trace, never raises for what the market or the venue does.
+
+        ``came_ns`` is when the bar that it answers came, by the monotonic clock.
+        """
         self._counters.signals += 1
         by = self._counters.signals_by_strategy
         by[signal.strategy] = by.get(signal.strategy, 0) + 1
         if signal.is_exit:
-            return await self._exit(signal, candle, indicators)
-        return await self._open(signal, candle, indicators)
+            return await self._exit(signal, candle, indicators, came_ns)
+        return await self._open(signal, candle, indicators, came_ns)
 
     # --- entries ---
 
-    async def _open(self, signal: Signal, candle: Candle | None, indicators: Mapping[str, float] | None) -> Decision:
+    async def _open(
+        self, signal: Signal, candle: Candle | None, indicators: Mapping[str, float] | None, came_ns: int | None
+    ) -> Decision:
+        started = self._stages.evidence.now()
         evidence = await self._evidence(signal.symbol)
+        self._stages.evidence.since(started, ok=not isinstance(evidence, Refusal))
         if isinstance(evidence, Refusal):
             verdict: Verdict = Refused(signal=signal, refusals=(evidence,), decided_ms=self._clock.now_ms())
             portfolio, market = self._execution.view.build(), self._market.snapshot(signal.symbol)
         else:
             portfolio, market = evidence
-            verdict = self._judge(signal, portfolio, market)
+            with self._stages.risk.measure():
+                verdict = self._judge(signal, portfolio, market)
+        self._time_decision(came_ns)
         trace = self._recorder.make(
             TraceKind.DECISION,
             signal.symbol,
@@ -176,6 +193,10 @@ class Decider:
             signal, portfolio, market, asset, self._risk_state(), self._execution.desk.venue_clock.now_ms()
         )
 
+    def _time_decision(self, came_ns: int | None) -> None:
+        if came_ns is not None:
+            self._stages.bar_to_decision.since(came_ns)
+
     def _note_entry(self, trace_id: str, report: EntryReport) -> None:
         if report.refusal is not None:
             self._counters.approved -= 1
@@ -189,8 +210,11 @@ class Decider:
 
     # --- exits ---
 
-    async def _exit(self, signal: Signal, candle: Candle | None, indicators: Mapping[str, float] | None) -> Decision:
+    async def _exit(
+        self, signal: Signal, candle: Candle | None, indicators: Mapping[str, float] | None, came_ns: int | None
+    ) -> Decision:
         refusal = await self._may_exit(signal)
+        self._time_decision(came_ns)
         holding = self._execution.desk.positions.holdings.get(signal.symbol)
         episode = holding.episode if holding is not None else signal.episode or ""
         verdict = (

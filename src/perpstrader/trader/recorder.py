@@ -27,6 +27,7 @@ from perpstrader.domain import (
 )
 from perpstrader.execution import Note
 from perpstrader.execution.positions import FillEffect
+from perpstrader.monitor import Timer
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.traces.contract import TraceStore
@@ -54,6 +55,7 @@ class Recorder:
         interval: str,
         on_gap: Callable[[str], None],
         observer: Observer,
+        timer: Timer,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -64,6 +66,7 @@ class Recorder:
         self._interval = interval
         self._on_gap = on_gap
         self._observer = observer
+        self._timer = timer
         self._sequence = 0
         self._notes: list[CycleNote] = []
         self._open: OrderedDict[str, Trace] = OrderedDict()
@@ -229,7 +232,8 @@ class Recorder:
     async def _guarded(self, trace: Trace, stored: Awaitable[None]) -> None:
         """What cannot be stored is counted and reported here; the order path goes on (S62)."""
         try:
-            await stored
+            with self._timer.measure():
+                await stored
         except Exception as error:
             self._on_gap(f"trace {trace.id} was not stored: {type(error).__name__}: {error}")
 

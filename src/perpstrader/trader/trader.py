@@ -22,6 +22,7 @@ from perpstrader.domain import (
     VenueError,
 )
 from perpstrader.execution import Execution, FlattenReport, Note
+from perpstrader.monitor import PerformanceMonitor
 from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.runtime import Clock, Heartbeat, Supervisor
 from perpstrader.runtime.pool import TaskPool
@@ -69,6 +70,7 @@ class Trader:
         pool: TaskPool,
         supervisor: Supervisor,
         counters: RunCounters,
+        monitor: PerformanceMonitor,
         pace: Pace,
     ) -> None:
         self.settings = settings
@@ -82,6 +84,7 @@ class Trader:
         self.decider = decider
         self.recorder = recorder
         self.counters = counters
+        self.monitor = monitor
         self._pool = pool
         self._supervisor = supervisor
         self._pace = pace

@@ -10,6 +10,7 @@ from tests.unit.state.state_samples import opened
 
 from perpstrader.domain import MoneyError, StateError
 from perpstrader.execution import Journal
+from perpstrader.monitor import PerformanceMonitor
 from perpstrader.runtime import VirtualClock, run_virtual
 from perpstrader.state import StateStore, Transaction
 
@@ -46,7 +47,8 @@ def play(act: Callable[[VirtualClock, StateStore, Journal, Failures], Any]) -> N
     async def main(clock: VirtualClock) -> None:
         async with await opened() as store:
             failures: Failures = []
-            journal = Journal(store, clock, lambda name, error: failures.append((name, error)))
+            timer = PerformanceMonitor(clock).timer("state_commit")
+            journal = Journal(store, clock, lambda name, error: failures.append((name, error)), timer)
             await act(clock, store, journal, failures)
 
     run_virtual(main)

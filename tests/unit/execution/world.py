@@ -34,6 +34,7 @@ from perpstrader.execution import (
     OrderTracker,
     PositionBook,
 )
+from perpstrader.monitor import PerformanceMonitor, Stages
 from perpstrader.runtime import VirtualClock, run_virtual
 from perpstrader.runtime.executor import InlineExecutor
 from perpstrader.runtime.pool import TaskPool
@@ -86,12 +87,13 @@ class World:
         self.refusal: Refusal | None = None
         self.pool = TaskPool(self._failed)
         self.risk = RiskLog()
-        self.journal = Journal(store, clock, self._failed)
+        self.stages = Stages.of(PerformanceMonitor(clock))
+        self.journal = Journal(store, clock, self._failed, self.stages.state_commit)
         self.desk = Desk(
             client=venue, clock=clock, venue_clock=clock, prices=self, settings=ExecutionSettings(**settings),
             assets=ASSETS, epoch=store.epoch, numbers=Numbers(1, 10_000), positions=PositionBook(),
             orders=OrderTracker(lambda order: self.journal.later(self.desk.record(order))), journal=self.journal,
-            pool=self.pool, note=self.notes.append,
+            pool=self.pool, note=self.notes.append, stages=self.stages,
         )  # fmt: skip
         self.execution = Execution(
             self.desk, store, Books(basis_usd=venue.cash_usd), self.risk, gate=lambda symbol: self.refusal,
