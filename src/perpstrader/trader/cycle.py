@@ -135,9 +135,7 @@ class Cycle:
         self._busy += 1
         self._pool.spawn(f"decide-{signal.id}", self._decided(signal, candle, indicators, came_ns))
 
-    async def _decided(
-        self, signal: Signal, candle: Candle, indicators: Mapping[str, float], came_ns: int
-    ) -> None:
+    async def _decided(self, signal: Signal, candle: Candle, indicators: Mapping[str, float], came_ns: int) -> None:
         try:
             await self._decider.decide(signal, candle=candle, indicators=indicators, came_ns=came_ns)
         finally:
