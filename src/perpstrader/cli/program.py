@@ -23,11 +23,13 @@ VERBS: Final = {
     "status": (LOOK, "Equity, limits, halts, positions, last decisions."),
     "positions": (LOOK, "Open positions with stop and distance to liquidation."),
     "orders": (LOOK, "Orders that the venue may still execute."),
+    "perf": (LOOK, "How long each stage takes, and how often it fails."),
     "signal": (TELL, "Hand the trader a signal; it decides whether and how much."),
     "halt": (TELL, "No entries from now on; exits and protection go on."),
     "resume": (TELL, "Release the halts that an operator may release."),
     "flatten": (TELL, "Halt, cancel entries, close everything, verify."),
     "traces": (WHY, "The decision record: list, show, explain."),
+    "alerts": (WHY, "Whether a person would be reached: test."),
     "config": (WHY, "The settings in force, and where each came from."),
 }
 """Every verb with its panel in the help and its line there; the module of the same name holds the rest."""

@@ -16,6 +16,8 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from perpstrader import __version__
 from perpstrader.domain import MoneyError, PerpsTraderError
 from perpstrader.domain.traces import Trace
+from perpstrader.monitor import PerformanceReport
+from perpstrader.monitor.openmetrics import CONTENT_TYPE
 from perpstrader.traces import TraceSummary, explain
 from perpstrader.traces.contract import TraceStore
 from perpstrader.trader.commands import CommandError, CommandResult, Commands, Confirmation, SignalRequest
@@ -126,7 +128,17 @@ def _reads(commands: Commands) -> list[HTTPRouteHandler]:
         """The last decisions with their reasons."""
         return commands.status().decisions
 
-    return [healthz, status, positions, orders, decisions]
+    @get("/api/perf")
+    async def perf() -> PerformanceReport:
+        """How long each stage takes and how often it fails, since the start."""
+        return commands.performance()
+
+    @get("/metrics", media_type=CONTENT_TYPE)
+    async def metrics() -> str:
+        """The same as OpenMetrics text, for Prometheus and its like; it needs the token too."""
+        return commands.metrics()
+
+    return [healthz, status, positions, orders, decisions, perf, metrics]
 
 
 def _records(traces: TraceStore) -> list[HTTPRouteHandler]:

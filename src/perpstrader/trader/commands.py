@@ -23,6 +23,7 @@ from perpstrader.domain import (
     TraceKind,
     dec,
 )
+from perpstrader.monitor import PerformanceReport, openmetrics
 from perpstrader.trader.decisions import OPERATOR, Decision
 from perpstrader.trader.status import Status, status_of
 from perpstrader.trader.trader import Trader
@@ -86,6 +87,14 @@ class Commands:
     def status(self) -> Status:
         """The trader now."""
         return status_of(self._trader)
+
+    def performance(self) -> PerformanceReport:
+        """How long each stage takes and how often it fails, since the start."""
+        return self._trader.monitor.report()
+
+    def metrics(self) -> str:
+        """The same with the histograms, as OpenMetrics text."""
+        return openmetrics(self._trader.monitor)
 
     async def signal(self, request: SignalRequest, *, actor: str) -> CommandResult:
         """Judge and carry out a signal from outside, on the same road as a strategy's."""

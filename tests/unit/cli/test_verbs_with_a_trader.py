@@ -38,6 +38,19 @@ def test_looking_verbs_print_lines_for_a_pipe_and_json_for_a_program(tmp_path: P
         assert json.loads(out)["orders"][0]["oid"] == 7
 
 
+def test_perf_prints_each_stage_with_its_failures_and_percentiles(tmp_path: Path, capsys: Capture) -> None:
+    with trader_at(tmp_path):
+        code, out, _ = run_cli(capsys, "perf", "--data-dir", tmp_path)
+        rows = {line.split("\t")[0]: line.split("\t")[1:] for line in out.splitlines()}
+        assert (code, rows["submit"][:3]) == (0, ["1", "0", "120.000"])
+        assert rows["bars"] == ["9"]
+        code, out, _ = run_cli(capsys, "perf", "--data-dir", tmp_path, "--json")
+        shown = json.loads(out)
+        assert (code, shown["running"], shown["snapshot"]["counters"]) == (0, True, {"bars": 9})
+    code, _, err = run_cli(capsys, "perf", "--data-dir", tmp_path)
+    assert (code, "only a running one measures" in err) == (3, True)
+
+
 def test_commands_are_sent_with_who_and_why(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "ann")
     with trader_at(tmp_path) as commands:

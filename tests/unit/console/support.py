@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from perpstrader.monitor import PerformanceMonitor, PerformanceReport, Stages, openmetrics
+from perpstrader.runtime import SystemClock
 from perpstrader.trader.commands import CommandError, CommandResult, Confirmation, SignalRequest
 from perpstrader.trader.status import DecisionRow, HaltRow, OrderRow, PositionRow, Status
 
@@ -45,11 +47,20 @@ class FakeCommands:
         self.calls: list[tuple[str, ...]] = []
         self.fail_with: Exception | None = None
         self.now = status()
+        self.monitor = PerformanceMonitor(SystemClock())
+        Stages.of(self.monitor).submit.record(120_000_000)
+        self.monitor.counter("bars").add(9)
 
     def status(self) -> Status:
         if self.fail_with is not None:
             raise self.fail_with
         return self.now
+
+    def performance(self) -> PerformanceReport:
+        return self.monitor.report()
+
+    def metrics(self) -> str:
+        return openmetrics(self.monitor)
 
     async def signal(self, request: SignalRequest, *, actor: str) -> CommandResult:
         self.calls.append(("signal", request.symbol, request.side.value, request.size or "", actor))

@@ -69,6 +69,25 @@ def test_reading_gives_the_status_and_its_parts(tmp_path: Path) -> None:
     served(tmp_path, body)
 
 
+def test_the_performance_is_told_as_figures_and_as_openmetrics_and_both_want_the_token(tmp_path: Path) -> None:
+    async def body(ask: Ask, commands: FakeCommands) -> None:
+        code, report = await ask("GET", "/api/perf")
+        [submit] = [row for row in report["snapshot"]["timers"] if row["name"] == "submit"]
+        assert (code, submit["count"], submit["max_ms"]) == (200, 1, 120.0)
+        run = read_run_file(tmp_path)
+        assert run is not None
+        headers = {"Authorization": f"Bearer {read_token(tmp_path)}"}
+        async with aiohttp.ClientSession() as session, session.get(f"{run.url}/metrics", headers=headers) as answer:
+            assert answer.content_type == "application/openmetrics-text"
+            text = await answer.text()
+        assert 'perpstrader_stage_seconds_count{stage="submit",outcome="ok"} 1' in text.splitlines()
+        assert text.endswith("# EOF\n")
+        for path in ("/api/perf", "/metrics"):
+            assert (await ask("GET", path, headers={"Authorization": "Bearer no"}))[0] == 401
+
+    served(tmp_path, body)
+
+
 def test_traces_are_listed_and_told_in_words(tmp_path: Path) -> None:
     async def body(ask: Ask, commands: FakeCommands) -> None:
         code, rows = await ask("GET", "/api/traces?limit=5")
