@@ -24,6 +24,7 @@ from perpstrader.domain import (
     Trigger,
     make_cloid,
 )
+from perpstrader.domain.money import MIN_NOTIONAL_USD
 from perpstrader.execution.desk import Desk, class_of
 from perpstrader.execution.fills import FillCollector
 from perpstrader.execution.positions import Holding, Plan
@@ -245,6 +246,7 @@ class Protector:
     ) -> Order:
         if price is None or limit is None:
             raise PerpsTraderError(f"{holding.symbol}: there is no price for a {purpose}")
+        limit = self._sendable(holding, size, price, limit)
         intent = self._desk.reduce_only_intent(
             purpose, holding.symbol, holding.side, size, limit, episode=holding.episode, owner=holding.owner,
             trigger=Trigger(price=price, is_stop=purpose is Purpose.STOP), reason="protection",
@@ -356,6 +358,16 @@ class Protector:
         asset = self._desk.asset(holding.symbol)
         raw = trigger * (1 - self._desk.settings.stop_limit_beyond_fraction * holding.side.sign)
         return asset.price_down(raw) if holding.side is Side.LONG else asset.price_up(raw)
+
+    def _sendable(self, holding: Holding, size: Decimal, trigger: Decimal, limit: Decimal) -> Decimal:
+        """The limit, raised where ``p x size`` falls below the venue's minimum (S13, S22); an error where none fits."""
+        if limit * size >= MIN_NOTIONAL_USD:
+            return limit
+        least = self._desk.asset(holding.symbol).price_up(MIN_NOTIONAL_USD / size)
+        if holding.side is Side.LONG and least > trigger:
+            text = f"{size:f} at a trigger of {trigger:f} is below the venue's minimum of {MIN_NOTIONAL_USD} USD"
+            raise PerpsTraderError(f"{holding.symbol}: {text}")
+        return least
 
     def _beyond(self, holding: Holding, target: Decimal) -> bool:
         snapshot = self._desk.prices.snapshot(holding.symbol)

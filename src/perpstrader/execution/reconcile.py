@@ -45,6 +45,7 @@ from perpstrader.venue.contract import AccountState, OpenOrder, OrderGroup, Orde
 from perpstrader.venue.settlement import look_up
 
 _APART_MS: Final = 2_000
+_UNREAD_S: Final = 1.0
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -124,13 +125,14 @@ class Reconciler:
         unfinished = not report.complete or bool(report.differences) or self._asked_again
         if unfinished and not self._rechecking and not self._starting:
             self._rechecking = True
-            self._desk.pool.spawn("reconcile-again", self._again())
+            pause_s = _APART_MS / 1000 + 0.1 if report.complete else _UNREAD_S
+            self._desk.pool.spawn("reconcile-again", self._again(pause_s))
         return report
 
-    async def _again(self) -> None:
-        """The second reading of a difference, as soon as it counts."""
+    async def _again(self, pause_s: float) -> None:
+        """The second reading of a difference, as soon as it counts; or of what could not be read."""
         try:
-            await self._desk.clock.sleep(_APART_MS / 1000 + 0.1)
+            await self._desk.clock.sleep(pause_s)
         finally:
             self._rechecking = False
         await self.run()
@@ -147,7 +149,7 @@ class Reconciler:
             if report.complete and not report.differences:
                 self._starting = False
                 return report
-            await self._desk.clock.sleep(_APART_MS / 1000 + 0.1 if report.complete else 1.0)
+            await self._desk.clock.sleep(_APART_MS / 1000 + 0.1 if report.complete else _UNREAD_S)
 
     async def _compare(self) -> ReconcileReport:
         new = await self._fills_since()

@@ -17,6 +17,9 @@ from perpstrader.simulate.reach import Reach
 LATE_MS: Final = 1_500
 """A request that took longer than any round trip of the latency model counts as time out of reach."""
 
+PAUSE_MS: Final = 1_000
+"""After a request that failed nobody is held to try again at once: so much of the pause counts as out of reach, too."""
+
 STREAM: Final = "stream"
 TRADER: Final = "trader"
 
@@ -96,11 +99,11 @@ class MortalTransport:
         try:
             answer = await self._inner.post(path, body, timeout_s=timeout_s)
         except (TransportError, asyncio.CancelledError):
-            self._reach.add(begin_ms)
+            self._reach.add(begin_ms, PAUSE_MS)
             raise
         await self._maybe_die(path, Moment.BEFORE_THE_ANSWER)
         if answer.status != 200 or self._now_ms() - begin_ms > LATE_MS:
-            self._reach.add(begin_ms)
+            self._reach.add(begin_ms, PAUSE_MS)
         else:
             self._reach.regain(TRADER)
         return answer

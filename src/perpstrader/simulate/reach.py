@@ -13,9 +13,9 @@ class Reach:
         self._spans: list[tuple[int, int]] = []
         self._open: dict[str, int] = {}
 
-    def add(self, begin_ms: int) -> None:
-        """It lasted from ``begin_ms`` until now."""
-        self._spans.append((begin_ms, self._now_ms()))
+    def add(self, begin_ms: int, and_ms: int = 0) -> None:
+        """It lasted from ``begin_ms`` until now, ``and_ms`` longer if given."""
+        self._spans.append((begin_ms, self._now_ms() + and_ms))
 
     def lose(self, what: str) -> None:
         """``what`` is out of reach from now on."""

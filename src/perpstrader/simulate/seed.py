@@ -153,7 +153,7 @@ class _World:
     async def _born(self, group: asyncio.TaskGroup) -> Life:
         """A trader that has started; one that refuses, or dies at its start, is started again as a supervisor would."""
         for _ in range(_STARTS):
-            life = self._new_life()
+            life, born_ms = self._new_life(), self._clock.now_ms()
             start = group.create_task(_start(life), name="start")
             died = group.create_task(life.transport.died.wait(), name="died")
             await asyncio.wait((start, died), return_when=asyncio.FIRST_COMPLETED)
@@ -164,6 +164,7 @@ class _World:
             if start.result():
                 life.operate()
                 return life
+            self._reach.add(born_ms)  # a trader that did not start could protect nothing
             await life.kill(self._survivors)
             await self._clock.sleep(_RESTART_S)
         raise RuntimeError(f"the trader did not start in {_STARTS} attempts")
