@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from perpstrader.alerts.channels import Channel
+from perpstrader.alerts.channels import Channel, RingChannel
 from perpstrader.alerts.incidents import Alert, Incident, IncidentBook, Severity
 from perpstrader.alerts.lane import ChannelState, Lane
 from perpstrader.runtime import Clock
@@ -39,6 +39,11 @@ class AlertDesk:
         """How each channel does."""
         return tuple(lane.state() for lane in self._lanes)
 
+    def shown(self) -> tuple[Alert, ...]:
+        """The newest alerts that the console's channel holds, the oldest first."""
+        rings = [lane.channel for lane in self._lanes if isinstance(lane.channel, RingChannel)]
+        return tuple(alert for ring in rings for alert in ring.alerts)
+
     async def run(self, beat: Callable[[], None]) -> None:
         """Deliver until cancelled, each channel in a task of its own."""
         async with asyncio.TaskGroup() as group:
@@ -56,11 +61,6 @@ class AlertDesk:
                     await lane.idle()
         except TimeoutError:
             return
-
-    def close(self) -> None:
-        """Close the channels, without waiting for one that hangs."""
-        for lane in self._lanes:
-            lane.channel.close()
 
     def _tell(self, alert: Alert | None, lanes: Sequence[Lane]) -> None:
         if alert is not None:

@@ -11,6 +11,7 @@ from perpstrader.cli.output import (
     DECISION_COLUMNS,
     ORDER_COLUMNS,
     POSITION_COLUMNS,
+    clock_text,
     decision_cells,
     moment_text,
     order_cells,
@@ -85,4 +86,10 @@ def _alarms(status: Status) -> list[Text]:
     if status.heartbeats_late:
         lines.append(Text(f"late: {', '.join(status.heartbeats_late)}", style="red"))
     lines += [Text(f"! {incident}", style="yellow") for incident in status.incidents[-_INCIDENTS:]]
+    lines += [
+        Text(f"alert {clock_text(a.time_ms)} {a.severity} {a.change}: {a.title}: {a.text}", style="dim")
+        for a in status.alerts[-_INCIDENTS:]
+    ]
+    failing = [channel for channel in status.alert_channels if channel.error]
+    lines += [Text(f"alerts by {channel.name} do not go out: {channel.error}", style="red") for channel in failing]
     return lines

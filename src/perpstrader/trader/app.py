@@ -11,16 +11,18 @@ from random import Random
 
 import msgspec
 
+from perpstrader.alerts import make_channels
 from perpstrader.domain import PerpsTraderError, plain
 from perpstrader.domain.money import CENT
 from perpstrader.paper.build import PaperPlan, open_paper
 from perpstrader.paper.server import LatencyModel
-from perpstrader.runtime import AccountLock, SystemClock, ThreadedExecutor, Transport
+from perpstrader.runtime import AccountLock, DetachedExecutor, SystemClock, ThreadedExecutor, Transport
 from perpstrader.runtime.http import HttpTransport
 from perpstrader.settings import Settings
 from perpstrader.state import StateStore
 from perpstrader.traces import TraceStore
 from perpstrader.trader.account import Identity, paper_key, real_key
+from perpstrader.trader.alarms import write_log
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.trader import Trader
@@ -91,7 +93,12 @@ async def running(settings: Settings, stop: asyncio.Event | None = None) -> Asyn
             TraceStore.open(data_dir / "traces.db", executor=trace_thread, synchronous=settings.traces.synchronous)
         )
         transport, urls = await _transport(settings, stack, identity, data_dir)
-        deps = Deps(clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity)
+        channels = make_channels(settings.alerts, write_log, DetachedExecutor)
+        for channel in channels:
+            stack.callback(channel.close)
+        deps = Deps(
+            clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, channels=channels
+        )
         trader, commands = await build_trader(settings, deps)
         stack.push_async_callback(trader.stop)
         await trader.start()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from random import Random
 from typing import Final
 
 import msgspec
 
+from perpstrader.alerts import AlertDesk, Channel
 from perpstrader.domain import INTERVAL_MS, AssetSpec, Order, PerpsTraderError, VenueError
 from perpstrader.execution import (
     NUMBER_BLOCK,
@@ -32,6 +33,7 @@ from perpstrader.state import StateStore
 from perpstrader.strategies import StrategyEntry, StrategyRunner, load_strategies
 from perpstrader.traces.contract import TraceStore
 from perpstrader.trader.account import Identity, check_signer, open_books
+from perpstrader.trader.alarms import Alarms
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
@@ -56,7 +58,9 @@ _WARM_BARS: Final = 300
 
 
 class Deps(msgspec.Struct, kw_only=True):
-    """What the outside hands in: time, chance, network, files. ``is_virtual`` forbids threads."""
+    """What the outside hands in: time, chance, network, files. ``is_virtual`` forbids threads; without ``channels``
+    nobody is alerted.
+    """
 
     clock: Clock
     rng: Random
@@ -67,6 +71,7 @@ class Deps(msgspec.Struct, kw_only=True):
     is_virtual: bool = False
     pace: Pace = REAL_TIME
     observer: Observer = msgspec.field(default_factory=Nobody)
+    channels: Sequence[Channel] = ()
 
 
 def interval_name(bar_ms: int) -> str:
@@ -122,6 +127,10 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         symbols=symbols, interval=interval, rng=deps.rng, note=wiring.note,
         on_gap=lambda gap: _fill_gap(pool, client, cycle, interval, gap), ping_interval_s=deps.pace.ping_s,
     )  # fmt: skip
+    if deps.channels:
+        alerts = AlertDesk(deps.channels, deps.clock, timeout_ms=settings.alerts.timeout_ms)
+        trader.alarms = Alarms(alerts, trader)
+        recorder.on_note = trader.alarms.on_note
     await _warm_up(client, cycle, market, symbols, interval, settings.bar_ms, wiring)
     watch_counts(monitor, trader)
     return trader, Commands(trader, deps.rng)

@@ -73,6 +73,7 @@ class Recorder:
         self._of_episode: dict[str, str] = {}
         self._revising: dict[str, None] = {}
         self._early_fills: OrderedDict[str, list[Fill]] = OrderedDict()
+        self.on_note: Callable[[Note], None] = lambda note: None
         self.recent: deque[Note] = deque(maxlen=_RECENT)
         self.recent_decisions: deque[Trace] = deque(maxlen=50)
 
@@ -183,8 +184,9 @@ class Recorder:
                 self._early_fills.popitem(last=False)
 
     def take(self, note: Note) -> None:
-        """A note from execution: kept for the console, and added to the trace of its episode."""
+        """A note from execution: kept for the console, heard by the alarms, and added to the trace of its episode."""
         self.recent.append(note)
+        self.on_note(note)
         trace_id = self._of_episode.get(note.episode)
         if trace_id is not None:
             self.amend(trace_id, step=_words(note))

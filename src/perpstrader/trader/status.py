@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from perpstrader.alerts import ChannelState, Incident
 from perpstrader.domain import Approved, Position, Refused, Trace, plain
 from perpstrader.domain.money import CENT, ZERO
 from perpstrader.trader.trader import Trader
@@ -77,6 +78,18 @@ class HaltRow(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
 
 
+class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One alert as it went out: ``change`` is ``new``, ``worse``, ``again`` or ``over``; ``open`` in a list of
+    the incidents that stand.
+    """
+
+    time_ms: int
+    severity: str
+    change: str
+    title: str
+    text: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The trader now."""
 
@@ -111,6 +124,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     refused_by_reason: dict[str, int]
     max_unprotected_ms: int
     heartbeats_late: tuple[str, ...]
+    alerts: tuple[AlertRow, ...] = ()
+    open_incidents: tuple[AlertRow, ...] = ()
+    alert_channels: tuple[ChannelState, ...] = ()
 
 
 def status_of(trader: Trader) -> Status:
@@ -119,7 +135,7 @@ def status_of(trader: Trader) -> Status:
     accountant = trader.execution.accountant
     peak = state.peak_equity_usd
     drawdown = (peak - portfolio.equity_usd) / peak * 100 if peak else ZERO
-    why = trader.may_trade()
+    why, desk = trader.may_trade(), trader.alarms.desk if trader.alarms is not None else None
     return Status(
         network=trader.settings.venue.network,
         account=trader.execution.desk.client.account_address,
@@ -157,6 +173,9 @@ def status_of(trader: Trader) -> Status:
         refused_by_reason=dict(counters.refused_by_reason),
         max_unprotected_ms=trader.execution.protector.max_unprotected_ms,
         heartbeats_late=tuple(beat.name for beat in trader.heartbeats() if beat.late),
+        alerts=tuple(_alert(a.incident, a.change.value) for a in desk.shown()[-_SHOWN:]) if desk is not None else (),
+        open_incidents=tuple(_alert(i, "open") for i in desk.book.open()) if desk is not None else (),
+        alert_channels=desk.channels() if desk is not None else (),
     )
 
 
@@ -230,6 +249,13 @@ def _position(position: Position) -> PositionRow:
         episode=position.episode,
         opened_ms=position.opened_ms,
     )
+
+
+def _alert(incident: Incident, change: str) -> AlertRow:
+    return AlertRow(
+        time_ms=incident.time_ms, severity=incident.severity.name.lower(), change=change, title=incident.title,
+        text=incident.text,
+    )  # fmt: skip
 
 
 def _usd(value: Decimal) -> str:

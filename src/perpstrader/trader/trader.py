@@ -28,16 +28,16 @@ from perpstrader.runtime import Clock, Heartbeat, Supervisor
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings import Settings
 from perpstrader.state import StateStore
+from perpstrader.trader.alarms import LOOK_S, SKEW_ALARM_MS, Alarms
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
 from perpstrader.trader.recorder import Recorder
-from perpstrader.venue.contract import OrderRecord
+from perpstrader.venue.contract import OrderRecord, RateLimit
 from perpstrader.venue.market_data import MarketData
 from perpstrader.venue.streams import Streams
 
 _LATE: Final = 4
-_SKEW_ALARM_MS: Final = 500
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +91,8 @@ class Trader:
         self._stopping = False
         self.started_ms = 0
         self.connected = False
+        self.address_budget: RateLimit | None = None
+        self.alarms: Alarms | None = None
         self.start_equity_usd = Decimal(0)
 
     # --- life ---
@@ -100,6 +102,9 @@ class Trader:
         trading unsafe.
         """
         self.started_ms = self.clock.now_ms()
+        if self.alarms is not None:
+            self._supervisor.start("alerts", self.alarms.desk.run, deadline_ms=60_000)
+            self._supervisor.start("alarms", self.alarms.run, deadline_ms=int(_LATE * 1000 * LOOK_S))
         self._supervisor.start("journal", self.execution.desk.journal.run, deadline_ms=60_000 * 60)
         await self.execution.restore()
         self._supervisor.start("streams", self.streams.run, deadline_ms=60_000)
@@ -139,6 +144,8 @@ class Trader:
         trace = self.recorder.make(
             TraceKind.COMMAND, "", "trader", steps=(f"stop by policy {policy}: {canceled} entries taken back; {text}",)
         )
+        if self.alarms is not None:
+            await self.alarms.finish()
         await self._supervisor.stop()
         await self._pool.stop()
         await self._last_writes(trace)
@@ -268,7 +275,8 @@ class Trader:
         if age < self.settings.execution.account_mode_interval_ms and not at_once:
             return
         try:
-            self.execution.view.address_budget_left = (await self.execution.desk.client.rate_limit()).left
+            self.address_budget = await self.execution.desk.client.rate_limit()
+            self.execution.view.address_budget_left = self.address_budget.left
             await self.execution.account.check_mode()
         except VenueError as error:
             self._note("account-unreadable", str(error))
@@ -284,7 +292,7 @@ class Trader:
             self._note("clock-unmeasured", str(error))
             return
         skew = self.execution.desk.venue_clock.skew_ms
-        if abs(skew) > _SKEW_ALARM_MS:
+        if abs(skew) > SKEW_ALARM_MS:
             self._note("clock-skew", f"this machine's clock differs from the venue's by {skew} ms")
 
     async def _flush_records(self, beat: Callable[[], None]) -> None:
