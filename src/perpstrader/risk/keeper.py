@@ -170,16 +170,22 @@ class RiskKeeper:
     ) -> Halt:
         """Entries are stopped at once, and on disk when this returns; the halt in force (S40).
 
-        Raises ``StateError`` when it cannot be written: memory stays halted. A kind already in force only gets
-        stricter.
+        Raises ``StateError`` when it cannot be written: memory stays halted, and the write is queued, as it is for who
+        gives up waiting. A kind already in force only gets stricter.
         """
         now_ms = self._clock.now_ms()
         self._tick(now_ms)
         new = Halt(kind=kind, since_ms=now_ms, reason=reason, actor=actor, until_ms=until_ms, flatten=flatten)
         self._enforce(new)
-        async with self._durable:
-            await self._store.transact(lambda tx: _write_halt(tx, new))
-            self._enforce(new)  # a resume may have passed while the lock was waited for
+        try:
+            async with self._durable:
+                await self._store.transact(lambda tx: _write_halt(tx, new))
+                self._enforce(new)  # a resume may have passed while the lock was waited for
+        except BaseException:
+            self._enforce(new)
+            for halt in [halt for halt in self._state.halts if halt.kind is kind]:
+                self._write_later(halt)
+            raise
         return next(halt for halt in self._state.halts if halt.kind is kind)
 
     async def settle_halts(self) -> None:
@@ -318,9 +324,12 @@ class RiskKeeper:
         new = Halt(kind=kind, since_ms=since_ms, reason=reason, actor=_LIMITS, until_ms=until_ms, flatten=flatten)
         in_force = self._enforce(new)
         if in_force is not None:
-            self._unsettled.append(in_force)
             self._tripped.append(in_force)
-            self._persist(lambda tx: tx.halts.activate(in_force) if in_force in self._state.halts else None)
+            self._write_later(in_force)
+
+    def _write_later(self, halt: Halt) -> None:
+        self._unsettled.append(halt)
+        self._persist(lambda tx: tx.halts.activate(halt) if halt in self._state.halts else None)
 
     def _enforce(self, new: Halt) -> Halt | None:
         """Memory is halted by it; the halt now in force where that is news. One of its kind only gets stricter."""

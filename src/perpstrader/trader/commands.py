@@ -81,7 +81,7 @@ class Commands:
         self._trader = trader
         self._rng = rng
         self._prepared: OrderedDict[str, Confirmation] = OrderedDict()
-        self._done: OrderedDict[str, CommandResult] = OrderedDict()
+        self._done: OrderedDict[tuple[str, str], CommandResult] = OrderedDict()
         self._signals = 0
 
     def status(self) -> Status:
@@ -122,7 +122,7 @@ class Commands:
     async def halt(self, reason: str, *, actor: str, key: str = "") -> CommandResult:
         """No entries from now on; exits and protection go on."""
         self._require(reason, "halt")
-        if (known := self._done.get(key)) is not None:
+        if (known := self._done.get(("halt", key))) is not None:
             return known
         await self._trader.halt(HaltKind.OPERATOR, reason, actor)
         text = "entries are halted; positions keep their stops, exits go on"
@@ -153,11 +153,11 @@ class Commands:
 
     async def flatten(self, reason: str, *, actor: str, token: str, key: str = "") -> CommandResult:
         """Halt, cancel entries, close everything, verify; answers with what happened to each position (S05)."""
-        if (known := self._done.get(key)) is not None:
+        if (known := self._done.get(("flatten", key))) is not None:
             return known
         self._require(reason, "flatten")
-        self._confirm("flatten", token)
-        await self._trader.halt(HaltKind.OPERATOR, f"flatten: {reason}", actor)
+        self._confirm("flatten", token, reason)
+        await self._trader.halt_in_time(HaltKind.OPERATOR, f"flatten: {reason}", actor)
         report = await self._trader.execution.flatten(reason)
         text = (
             "all positions are closed, as the venue shows"
@@ -169,10 +169,10 @@ class Commands:
 
     async def resume(self, reason: str, *, actor: str, token: str, key: str = "") -> CommandResult:
         """Release every halt that an operator may release; recorded with the reason (S40)."""
-        if (known := self._done.get(key)) is not None:
+        if (known := self._done.get(("resume", key))) is not None:
             return known
         self._require(reason, "resume")
-        self._confirm("resume", token)
+        self._confirm("resume", token, reason)
         released = [halt.kind.value for halt in self._trader.keeper.state.halts]
         await self._trader.keeper.resume(actor, reason)
         self._trader.execution.view.frozen.clear()
@@ -223,12 +223,14 @@ class Commands:
             )
         return CommandResult(command="signal", done=False, text="nothing was done", details=details)
 
-    def _confirm(self, action: str, token: str) -> None:
+    def _confirm(self, action: str, token: str, reason: str) -> None:
         confirmation = self._prepared.pop(token, None)
         if confirmation is None or confirmation.action != action:
             raise CommandError(
                 f"{action} needs its own confirmation: prepare it first; a token is good once and for one action"
             )
+        if confirmation.arguments.get("reason", reason) != reason:
+            raise CommandError(f"{action} was prepared with another reason; prepare it again")
         if self._trader.clock.now_ms() > confirmation.expires_ms:
             raise CommandError(
                 f"the confirmation of {action} is older than {CONFIRMATION_MS // 1000} s; prepare it again"
@@ -253,7 +255,7 @@ class Commands:
         trace = self._trader.recorder.make(TraceKind.COMMAND, "", actor, steps=(f"{command}: {reason}", text))
         self._trader.recorder.store(trace)
         if key:
-            self._done[key] = result
+            self._done[command, key] = result
             while len(self._done) > _REMEMBERED:
                 self._done.popitem(last=False)
         return result

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -26,6 +27,7 @@ from perpstrader.domain import (
     Refused,
     RiskState,
     Signal,
+    StateError,
     TraceKind,
     VenueError,
     Verdict,
@@ -34,12 +36,13 @@ from perpstrader.execution import EntryReport, Execution, ExitReport
 from perpstrader.monitor import Stages
 from perpstrader.risk.contract import RiskManager
 from perpstrader.runtime import Clock
-from perpstrader.state import StateStore
+from perpstrader.state import StateStore, Transaction
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.recorder import Recorder
 from perpstrader.venue.market_data import MarketData
 
 OPERATOR: Final = "operator"
+_REMEMBERED: Final = 256
 _READS: Final = 3
 """An account read before a fill that happened meanwhile is read again, so often."""
 
@@ -91,6 +94,7 @@ class Decider:
         self._symbols = symbols
         self._leverage = leverage
         self._ack_deadline_ms = ack_deadline_ms
+        self._unwritten: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def decide(
         self,
@@ -279,14 +283,29 @@ class Decider:
                 limit=holding.episode,
                 hint="an exit names the episode it means",
             )
-        first = await self._store.transact(
-            lambda tx: tx.signals.first_seen(signal.strategy, signal.id, self._clock.now_ms())
-        )
-        return (
-            None
-            if first
-            else Refusal(reason=Reason.DUPLICATE_SIGNAL, value=signal.id, hint="this signal was acted on already")
-        )
+        if await self._is_first(signal):
+            return None
+        return Refusal(reason=Reason.DUPLICATE_SIGNAL, value=signal.id, hint="this signal was acted on already")
+
+    async def _is_first(self, signal: Signal) -> bool:
+        """True for an exit not acted on before; the disk is asked no longer than an exit waits for it (S01)."""
+        name, now_ms, desk = (signal.strategy, signal.id), self._clock.now_ms(), self._execution.desk
+        if name in self._unwritten:
+            return False
+
+        def claim(tx: Transaction) -> bool:
+            return tx.signals.first_seen(*name, now_ms)
+
+        try:
+            return await self._store.transact(claim, timeout_s=desk.settings.state_deadline_ms / 1000)
+        except (StateError, TimeoutError) as error:
+            text = f"{signal.id} goes out before it is on disk: {str(error) or 'it took too long'}"
+            desk.say("exit-unrecorded", signal.symbol, text, grave=True)
+            self._unwritten[name] = None
+            while len(self._unwritten) > _REMEMBERED:
+                self._unwritten.popitem(last=False)
+            desk.journal.later(claim)
+            return True
 
 
 def _digest(signal: Signal, portfolio: Portfolio, market: MarketSnapshot | None) -> str:

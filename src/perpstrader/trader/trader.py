@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -17,6 +18,7 @@ from perpstrader.domain import (
     PerpsTraderError,
     Reason,
     Refusal,
+    StateError,
     Trace,
     TraceKind,
     VenueError,
@@ -241,10 +243,24 @@ class Trader:
         return "the trader is stopping" if self._stopping else None
 
     async def halt(self, kind: HaltKind, reason: str, actor: str = "trader") -> None:
-        """No entries from now on; on disk before it returns (S40)."""
+        """No entries from now on; on disk before it returns, or it raises ``StateError`` and halts all the same (S40).
+        """
         await self.keeper.halt(kind, reason, actor)
         trace = self.recorder.make(TraceKind.HALT, "", actor, steps=(f"{kind.value}: {reason}",))
         self.recorder.store(trace)
+
+    async def halt_in_time(self, kind: HaltKind, reason: str, actor: str = "trader") -> None:
+        """As ``halt``, for what goes on with exits: the disk is waited for no longer than an exit waits for it (S05).
+        """
+        await self._in_time(self.halt(kind, reason, actor), f"the halt {kind.value}")
+
+    async def _in_time(self, write: Awaitable[object], what: str) -> None:
+        """A halt that is not on disk in time holds in memory, and its write is queued."""
+        try:
+            async with asyncio.timeout(self.settings.execution.state_deadline_ms / 1000):
+                await write
+        except (StateError, TimeoutError) as error:
+            self._note("halt-unwritten", f"{what} holds, but is not on disk yet: {str(error) or 'it took too long'}")
 
     # --- loops ---
 
@@ -281,7 +297,7 @@ class Trader:
         except VenueError as error:
             self._note("account-unreadable", str(error))
         except PerpsTraderError as error:
-            await self.halt(HaltKind.CASH_FLOW, str(error))
+            await self.halt_in_time(HaltKind.CASH_FLOW, str(error))
 
     async def _check_clock(self) -> None:
         """Measure the venue's clock; expiries are stamped with it, and a large skew stops entries (domain notes, 16).
@@ -313,8 +329,8 @@ class Trader:
         await self._carry_out_halts()
 
     async def _carry_out_halts(self) -> None:
-        """Have tripped halts on disk, and flatten where one of them says so."""
-        await self.keeper.settle_halts()
+        """Have tripped halts on disk where that is done in time, and flatten where one of them says so."""
+        await self._in_time(self.keeper.settle_halts(), "a tripped halt")
         for halt in self.keeper.state.halts:
             if halt.flatten and self.execution.desk.positions.holdings:
                 await self.execution.flatten(f"{halt.kind.value}: {halt.reason}")

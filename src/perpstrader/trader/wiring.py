@@ -44,8 +44,8 @@ class Wiring:
         return self.trader.gate(symbol)
 
     async def halt(self, kind: HaltKind, reason: str) -> None:
-        """See ``Trader.halt``."""
-        await self.trader.halt(kind, reason)
+        """See ``Trader.halt_in_time``."""
+        await self.trader.halt_in_time(kind, reason)
 
     def may_trade(self) -> str | None:
         """See ``Trader.may_trade``."""
