@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -28,8 +29,9 @@ MOST_SEEDS = 12
 INVARIANTS = ("S02", "S10", "S11", "S12", "S13", "S15", "S20", "S21", "S35", "S39", "S40", "S54")
 
 
+@cache
 def first_seed() -> int:
-    """Another sample with each commit, the same for everybody who has that commit."""
+    """Another sample with each commit, the same for everybody who has that commit; one for a whole test run."""
     asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return int(asked.stdout.strip() or "1", 16) % 1_000_000
 
