@@ -90,13 +90,11 @@ class Alarms:
         await self.desk.finish(_FINISH_S)
 
     def on_note(self, note: Note) -> None:
-        """A grave note is an incident of its kind and symbol."""
+        """A grave note is an incident of its kind, symbol and episode; a failure, of the part that failed."""
         if not note.grave or note.kind in _STANDING:
             return
         severity, title = _DONE.get(note.kind) or _FAILING.get(note.kind) or (Severity.WARNING, note.kind)
-        incident = self._incident(
-            f"{note.kind}:{note.symbol}", severity, title, note.text, symbol=note.symbol, episode=note.episode
-        )
+        incident = self._incident(_key(note), severity, title, note.text, symbol=note.symbol, episode=note.episode)
         window_ms = self._window_ms(note.symbol)
         self.desk.report(incident, window_ms=window_ms)
         told = note.kind not in _DONE
@@ -210,6 +208,14 @@ class Alarms:
         """Positions have the window of recovery, everything else that of the breakers."""
         settings = self._trader.settings
         return settings.recovery.alert_cooldown_ms if symbol else settings.breakers.alert_cooldown_ms
+
+
+def _key(note: Note) -> str:
+    """Another episode of a symbol is another incident. Parts are named like ``close-BTC``: the first word is the part.
+    """
+    if note.kind == "failure":
+        return f"failure:{note.text.partition(':')[0].partition('-')[0]}"
+    return f"{note.kind}:{note.symbol}" + (f":{note.episode}" if note.episode else "")
 
 
 def write_log(alert: Alert) -> None:
