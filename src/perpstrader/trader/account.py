@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -99,6 +98,11 @@ def _read_books(tx: Transaction) -> Books | None:
     )  # fmt: skip
 
 
-def start_funds(settings: Settings) -> Decimal:
-    """What a new paper account is given, in USD."""
-    return settings.paper.balance_usd
+def lock_files(settings: Settings, account: str) -> tuple[Path, ...]:
+    """Held while a trader runs (S75): its data directory's, and where the exchange is another process one of the
+    account's in the home directory, because two data directories may name one account there.
+    """
+    own = settings.data_dir / "lock"
+    if settings.venue.url is None:
+        return (own,)
+    return own, Path.home() / ".perpstrader" / "locks" / f"{settings.venue.network}-{account}"

@@ -21,7 +21,7 @@ from perpstrader.runtime.http import HttpTransport
 from perpstrader.settings import Settings
 from perpstrader.state import StateStore
 from perpstrader.traces import TraceStore
-from perpstrader.trader.account import Identity, paper_key, real_key
+from perpstrader.trader.account import Identity, lock_files, paper_key, real_key
 from perpstrader.trader.alarms import write_log
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
@@ -79,7 +79,8 @@ async def running(settings: Settings, stop: asyncio.Event | None = None) -> Asyn
     data_dir = settings.data_dir
     async with AsyncExitStack() as stack:
         identity = identity_of(settings, data_dir)
-        stack.enter_context(AccountLock(data_dir / "lock", identity.account))
+        for path in lock_files(settings, identity.account):
+            stack.enter_context(AccountLock(path, identity.account))
         clock, rng = SystemClock(), Random(secrets.randbits(64))
         store_thread, trace_thread = ThreadedExecutor("state"), ThreadedExecutor("traces")
         stack.callback(store_thread.close)
