@@ -78,6 +78,13 @@ class AccountWatch:
             )
         return mode
 
+    async def _look_at_mode(self) -> None:
+        """After a jump: where the equity has moved elsewhere, entries halt with that reason."""
+        try:
+            await self.check_mode()
+        except UnsafeError as error:
+            await self._halt(HaltKind.CASH_FLOW, str(error))
+
     async def refresh(self) -> AccountState:
         """A fresh account state; raises ``VenueError`` when none came. An older answer never replaces a newer one."""
         sent = self._desk.clock.now_ms()
@@ -115,6 +122,7 @@ class AccountWatch:
             self._suspect = (difference, now)
             with contextlib.suppress(VenueError):  # a row that cannot be read explains nothing; the state is good
                 await self._read_money()
+                await self._look_at_mode()
             return
         known = self._reported_usd
         if known is not None and abs(difference - known) <= tolerance:

@@ -65,6 +65,7 @@ class Execution:
         self.accountant = Accountant(desk, books, risk)
         self._gate = gate
         self._reserving = False
+        self._doubted: dict[str, None] = {}
         self.fills = FillCollector(desk, self._on_effect, self._plan_of)
         self.exits = ExitDesk(desk, self.fills)
         self.protector = Protector(desk, self.fills, self.exits.close, default_stop_fraction, self._is_exempt)
@@ -148,8 +149,9 @@ class Execution:
 
     async def confirm_leverage(self, symbol: str, leverage: int) -> bool:
         """Set the leverage at the venue and read it back; True when it is what was asked for, in cross mode (S34)."""
-        if self.view.leverage.get(symbol) == leverage:
+        if self.view.leverage.get(symbol) == leverage and symbol not in self._doubted:
             return True
+        self.view.leverage.pop(symbol, None)
         try:
             if await self.desk.client.leverage(symbol) != (leverage, True):
                 ack = await self.desk.client.set_leverage(symbol, leverage)
@@ -162,7 +164,12 @@ class Execution:
             self.desk.say("leverage-unconfirmed", symbol, str(error))
             return False
         self.view.leverage[symbol] = leverage
+        self._doubted.pop(symbol, None)
         return True
+
+    def doubt_leverage(self) -> None:
+        """Have each symbol's leverage read again before its next entry: a person may have changed it (S34)."""
+        self._doubted.update(dict.fromkeys(self.view.leverage))
 
     # --- what the venue tells ---
 

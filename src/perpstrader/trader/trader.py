@@ -285,11 +285,12 @@ class Trader:
             self._look_at_equity()
 
     async def _check_account(self, *, at_once: bool = False) -> None:
-        """The account's mode and the address budget, each at its own pace (S39, S18)."""
+        """The account's mode, the address budget and the leverage, at the mode's pace (S39, S18, S34)."""
         await self._check_clock()
         age = self.clock.now_ms() - self.execution.account.mode_read_ms
         if age < self.settings.execution.account_mode_interval_ms and not at_once:
             return
+        self.execution.doubt_leverage()
         try:
             self.address_budget = await self.execution.desk.client.rate_limit()
             self.execution.view.address_budget_left = self.address_budget.left

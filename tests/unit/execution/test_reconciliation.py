@@ -374,6 +374,23 @@ def test_S39_an_account_whose_equity_lives_elsewhere_is_refused(mode: AccountMod
     play(act)
 
 
+def test_S39_the_mode_is_read_again_when_the_equity_jumps() -> None:
+    async def act(w: World) -> None:
+        async def unified() -> AccountMode:
+            return AccountMode.UNIFIED
+
+        w.venue.mode = unified  # type: ignore[method-assign]
+        await w.execution.account.refresh()
+        assert w.halts == []
+        w.venue.cash_usd -= 500
+        await w.execution.account.refresh()
+        [(kind, text)] = w.halts
+        assert kind is HaltKind.CASH_FLOW
+        assert "mode unifiedAccount" in text
+
+    play(act)
+
+
 def test_S39_an_older_answer_never_replaces_a_newer_one() -> None:
     async def act(w: World) -> None:
         older = await w.venue.account()
