@@ -60,9 +60,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def body(self) -> str:
         """The sentence, and what was not told since the last one."""
-        lines = [self.incident.text]
-        if self.change is Change.OVER:
-            lines.append(f"It lasted {(self.incident.time_ms - self.since_ms) // 1000} s.")
+        lasted = f"; it lasted {(self.incident.time_ms - self.since_ms) // 1000} s" if self.change is Change.OVER else ""
+        lines = [self.incident.text + lasted]
         if self.change is Change.WORSE:
             lines.append("This got worse.")
         if self.repeats:
