@@ -99,6 +99,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     symbols = traded_symbols(settings, assets)
     books = await open_books(deps.store, client)
     market = MarketData()
+    market.on_implausible = wiring.implausible
     keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
     await keeper.load()
     risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage, assets)

@@ -193,6 +193,11 @@ class Trader:
         if symbol in self.execution.desk.positions.holdings and not self._stopping:
             self._look_at_equity()
 
+    def on_implausible(self, symbol: str, text: str) -> None:
+        """A price that cannot be is no loss: entries halt, the evidence is kept, nothing is closed (S37)."""
+        if not any(halt.kind is HaltKind.IMPLAUSIBLE for halt in self.keeper.state.halts):
+            self._pool.spawn(f"implausible-{symbol}", self.halt_in_time(HaltKind.IMPLAUSIBLE, text))
+
     def on_connected(self, reconnected: bool) -> None:
         """The stream is up; after a break everything that it may have missed is read again."""
         self.connected = True

@@ -47,6 +47,10 @@ class Wiring:
         """See ``Trader.halt_in_time``."""
         await self.trader.halt_in_time(kind, reason)
 
+    def implausible(self, symbol: str, text: str) -> None:
+        """See ``Trader.on_implausible``."""
+        self.trader.on_implausible(symbol, text)
+
     def may_trade(self) -> str | None:
         """See ``Trader.may_trade``."""
         return self.trader.may_trade()

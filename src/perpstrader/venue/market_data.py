@@ -4,7 +4,7 @@ kept until it changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -16,6 +16,11 @@ from perpstrader.venue.wire.numbers import check_decimals, parse_decimal
 
 DEPTH_LIFE_MS: Final = 5_000
 """Levels that are older than the best prices by more than this say nothing any more and are left out."""
+
+
+JUMP_RATIO: Final = 10
+JUMP_MS: Final = 60_000
+"""A mark ten times, or a tenth, of the one before it is not believed within this time of that one (S37)."""
 
 
 class _Market:
@@ -58,11 +63,13 @@ class MarketData:
     for the same version.
 
     Times are the venue's: those that the frames carry, else the venue's time at arrival. Methods that take a frame
-    raise ``WireError`` for text that is no finite number and hold on to what they had.
+    raise ``WireError`` for text that is no finite number and hold on to what they had. ``on_implausible`` is told, with
+    symbol and evidence, of a mark that is not believed.
     """
 
     def __init__(self) -> None:
         self._markets: dict[str, _Market] = {}
+        self.on_implausible: Callable[[str, str], None] = lambda symbol, text: None
 
     def take_bbo(self, bbo: ws.Bbo) -> None:
         """The best bid and ask at ``bbo.time``; a side without orders is ``None``."""
@@ -79,10 +86,16 @@ class MarketData:
 
     def take_context(self, symbol: str, context: market.AssetCtx, received_ms: int) -> None:
         """Mark, oracle, funding and volume; the frame has no time of its own, so ``received_ms`` is the venue's time at
-        arrival.
+        arrival. One whose mark is off by an order of magnitude is dropped and told of; what is held grows old.
         """
         check_decimals(context.mark_px, context.oracle_px, context.funding, context.day_ntl_vlm)
         held = self._market(symbol)
+        if held.context is not None and received_ms - held.context_ms < JUMP_MS:
+            before, now = float(held.context.mark_px), float(context.mark_px)
+            if not before / JUMP_RATIO < now < before * JUMP_RATIO:
+                text = f"the mark of {symbol} went from {held.context.mark_px} to {context.mark_px} at once"
+                self.on_implausible(symbol, text)
+                return
         held.context, held.context_ms, held.mark = context, received_ms, None
         held.version += 1
 
