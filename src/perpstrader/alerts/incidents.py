@@ -60,8 +60,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def body(self) -> str:
         """The sentence, and what was not told since the last one."""
-        lasted = f"; it lasted {(self.incident.time_ms - self.since_ms) // 1000} s" if self.change is Change.OVER else ""
-        lines = [self.incident.text + lasted]
+        lines = [self.incident.text]
+        if self.change is Change.OVER:
+            lines[0] += f"; it lasted {(self.incident.time_ms - self.since_ms) // 1000} s"
         if self.change is Change.WORSE:
             lines.append("This got worse.")
         if self.repeats:
