@@ -13,6 +13,7 @@ from tests.scenario.market import Bar, calm
 
 from perpstrader.alerts import Alert, AlertDesk, Channel, RingChannel
 from perpstrader.domain import OrderStatus, Side
+from perpstrader.execution import Note
 from perpstrader.execution.protection import Protector
 from perpstrader.simulate import world
 from perpstrader.trader.alarms import Alarms
@@ -189,6 +190,82 @@ def test_S45_a_trace_that_cannot_be_stored_is_told(ring: RingChannel) -> None:
         assert "the disk is full" in gaps[0].incident.text
 
     on_stage(act)
+
+
+def _note(stage: Stage, kind: str, text: str = "it happened", symbol: str = "BTC", episode: str = "") -> None:
+    note = Note(time_ms=stage.clock.now_ms(), kind=kind, symbol=symbol, text=text, episode=episode, grave=True)
+    stage.trader.recorder.take(note)
+
+
+def test_S45_what_fails_is_over_when_it_has_not_come_again_and_what_was_done_only_ceases(ring: RingChannel) -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(0)
+        alarms = stage.trader.alarms
+        assert alarms is not None
+        for _ in range(3):
+            _note(stage, "exit-not-filling")
+            _note(stage, "liquidation")
+            await stage.seconds(100)
+        assert told(ring) == [("exit-not-filling:BTC", "new"), ("liquidation:BTC", "new")]
+        await stage.seconds(190)
+        assert len(told(ring)) == 2
+        assert len(alarms.desk.book.open()) == 2 + 1  # and the broken channel
+        await stage.seconds(20)
+        assert told(ring)[2:] == [("exit-not-filling:BTC", "over")]
+        assert [i.key for i in alarms.desk.book.open()] == ["channel:broken"]
+
+    on_stage(act, {})
+
+
+def test_S45_another_episode_and_another_failing_part_are_other_incidents(ring: RingChannel) -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(0)
+        for episode in ("e1", "e1", "e2"):
+            _note(stage, "liquidation", episode=episode)
+        for text in ("close-BTC: OSError: no", "close-ETH: OSError: no", "cycles: KeyError: x"):
+            _note(stage, "failure", text, symbol="")
+        await stage.seconds(1)
+        keys = ["liquidation:BTC:e1", "liquidation:BTC:e2", "failure:close", "failure:cycles"]
+        assert told(ring) == [(key, "new") for key in keys]
+
+    on_stage(act, {}, sound=False)
+
+
+def test_the_windows_are_those_of_the_settings(ring: RingChannel) -> None:
+    async def act(stage: Stage) -> None:
+        await stage.commands.halt("a person says stop", actor="tester")
+        for _ in range(3):
+            _note(stage, "exit-not-filling")
+            await stage.seconds(65)
+        assert told(ring, "halt:") == [("halt:operator", "new"), *[("halt:operator", "again")] * 3]
+        assert told(ring, "exit-not-filling:") == [("exit-not-filling:BTC", "new"), ("exit-not-filling:BTC", "again")]
+
+    windows = {"breakers.alert_cooldown_ms": 60_000, "recovery.alert_cooldown_ms": 100_000}
+    on_stage(act, {}, overrides=windows)
+
+
+def test_no_secret_of_a_note_goes_out(ring: RingChannel) -> None:
+    async def act(stage: Stage) -> None:
+        _note(stage, "failure", f"streams: private_key=0x{'ab' * 32} " + "x" * 550 + "cd" * 32)
+        await stage.seconds(1)
+        [alert] = [alert for alert in ring.alerts if alert.incident.key == "failure:streams"]
+        assert "abab" not in alert.body
+        assert "cdcd" not in alert.body
+
+    on_stage(act, {}, sound=False)
+
+
+def test_a_look_that_fails_keeps_no_trader_from_its_stop(ring: RingChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(stage: Stage) -> None:
+        def broken(self: Alarms) -> None:
+            raise KeyError("a part that is not there")
+
+        monkeypatch.setattr(Alarms, "look", broken)
+        await stage.trader.stop()
+        assert told(ring) == [("failure:alarms", "new")]
+        assert stage.trader.heartbeats() == []
+
+    on_stage(act, {}, sound=False)
 
 
 def test_S45_a_channel_that_fails_is_told_by_the_others_and_hurts_nothing(ring: RingChannel) -> None:

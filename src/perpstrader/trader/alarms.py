@@ -85,8 +85,12 @@ class Alarms:
             await clock.sleep(LOOK_S)
 
     async def finish(self) -> None:
-        """A last look, then whatever waits goes out, within a few seconds."""
-        self.look()
+        """A last look, then whatever waits goes out, within a few seconds; never keeps the trader from its stop."""
+        try:
+            self.look()
+        except Exception as error:
+            failed = f"the last look at the trader failed: {type(error).__name__}"
+            self.desk.report(self._incident("failure:alarms", Severity.WARNING, "a part of the trader failed", failed))
         await self.desk.finish(_FINISH_S)
 
     def on_note(self, note: Note) -> None:
@@ -200,7 +204,7 @@ class Alarms:
         self, key: str, severity: Severity, title: str, text: str, *, symbol: str = "", episode: str = ""
     ) -> Incident:
         return Incident(
-            key=key, severity=severity, title=redact_text(title), text=redact_text(text[:_TEXT]),
+            key=key, severity=severity, title=redact_text(title), text=redact_text(text)[:_TEXT],
             time_ms=self._trader.clock.now_ms(), symbol=symbol, episode=episode,
         )  # fmt: skip
 
