@@ -128,6 +128,13 @@ class AccountWatch:
         if known is not None and abs(difference - known) <= tolerance:
             return  # halted for already; a resume with a reason has accepted it
         if now - self._suspect[1] >= _BETWEEN_READS_MS and state.time_ms > self._fills.newest_ms:
+            try:
+                await self._read_money()  # the first reading may have failed, or come before the row was shown
+            except VenueError:
+                return  # what was not read cannot be called unexplained; the next reading of the account tries again
+            difference = self.unexplained_usd
+            if difference is None or abs(difference) <= self.books.tolerance_usd:
+                return
             self._reported_usd = difference
             await self._halt(
                 HaltKind.CASH_FLOW,
