@@ -83,6 +83,7 @@ def _alarms(status: Status) -> list[Text]:
         lines.append(Text("the venue's stream is down; exits and protection go on by request", style="red"))
     if not status.reconciled:
         lines.append(Text("the books are being compared with the venue; entries wait", style="yellow"))
+    lines += [Text(f"not judged: {limit}", style="yellow") for limit in status.inactive]
     if status.heartbeats_late:
         lines.append(Text(f"late: {', '.join(status.heartbeats_late)}", style="red"))
     lines += [Text(f"! {incident}", style="yellow") for incident in status.incidents[-_INCIDENTS:]]

@@ -45,6 +45,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
 
     ``day`` is the UTC date. ``realized_usd`` is net of fees and funding for that day. ``day_start_equity_usd`` and
     ``cash_flows_usd`` give the equity-based daily loss; ``peak_equity_usd`` is adjusted for cash flows (S41).
+    ``market_move_fraction`` is BTC's within an hour, known where a decision is judged; it is not stored.
     """
 
     version: int
@@ -60,6 +61,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     entries_by_symbol: Mapping[str, int] = msgspec.field(default_factory=dict)
     recent_entries_ms: tuple[int, ...] = ()
     limits_equity_usd: Decimal | None = None
+    market_move_fraction: Decimal | None = None
     halts: tuple[Halt, ...] = ()
 
     @property

@@ -11,13 +11,14 @@ from perpstrader.domain import ZERO, Approved, AssetSpec, Check, MoneyError, Rea
 from perpstrader.risk.case import Case, is_positive
 from perpstrader.risk.exposure import open_book, usd_limits
 from perpstrader.risk.liquidation import Exposure
+from perpstrader.risk.losses import HALF
 from perpstrader.risk.rules.checks import UNKNOWN, holds, show
 from perpstrader.risk.rules.evidence import check_evidence
 from perpstrader.risk.rules.exposure import check_order, check_portfolio
 from perpstrader.risk.rules.geometry import check_geometry
 from perpstrader.risk.rules.halts import check_frequency, check_halts, check_ownership
 from perpstrader.risk.rules.hints import HINTS
-from perpstrader.risk.rules.market import check_market
+from perpstrader.risk.rules.market import check_market, check_volatility
 from perpstrader.risk.rules.signal import check_signal
 from perpstrader.risk.sizing import Sizing, size_entry
 from perpstrader.risk.stops import EntryPrices, plan_prices
@@ -33,7 +34,7 @@ def judge(case: Case) -> Verdict:
     if signal.is_exit:
         raise ValueError(f"{signal.action.value} of {signal.symbol} is an exit; exits are never judged by risk limits")
     checks = [*check_halts(case), *check_evidence(case), *check_signal(case)]
-    checks += [*check_ownership(case), *check_frequency(case)]
+    checks += [*check_ownership(case), *check_frequency(case), *check_volatility(case)]
     prices, sizing = None, None
     if case.knows_prices:
         checks += check_market(case)
@@ -96,7 +97,7 @@ def _approved(case: Case, prices: EntryPrices, sizing: Sizing, checks: tuple[Che
 
 
 def _warnings(sizing: Sizing, checks: tuple[Check, ...]) -> tuple[str, ...]:
-    halved = (f"size x {show(sizing.multiplier)}: in a drawdown",) if sizing.multiplier < 1 else ()
+    halved = [f"size x {show(HALF)}: {why}" for why in sizing.halved_by]
     return (*halved, *(f"{check.rule} not judged: input unknown" for check in checks if check.value == UNKNOWN))
 
 

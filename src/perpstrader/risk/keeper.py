@@ -15,9 +15,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from perpstrader.domain import ZERO, Halt, HaltKind, RiskState, StateError, UnsafeError, plain, usd
+from perpstrader.domain import ZERO, Candle, Halt, HaltKind, RiskState, StateError, UnsafeError, plain, usd
 from perpstrader.risk import losses
 from perpstrader.risk.saved import DAY_MS, Saved, day_start_ms, read_saved, undelayed
+from perpstrader.risk.volatility import REFERENCE, HourlyMove
 from perpstrader.runtime.clock import Clock
 from perpstrader.settings.limits import RiskSettings
 from perpstrader.state import StateStore, Transaction, utc_day
@@ -46,6 +47,7 @@ class RiskKeeper:
         self._delayed_usd = ZERO  # deposits of today that limits do not count yet
         self._unabsorbed_usd = ZERO  # cash flows that peak and limits do not know yet
         self._judged: tuple[Decimal, int] | None = None  # the equity and the state that were judged last
+        self._move = HourlyMove()
         self._unsettled: list[Halt] = []
         self._tripped: list[Halt] = []
         self._row_queued = False
@@ -64,6 +66,11 @@ class RiskKeeper:
         return self._state
 
     @property
+    def judged_state(self) -> RiskState:
+        """``state`` with the move of the market: what a decision is judged by (S41)."""
+        return replace(self.state, market_move_fraction=self._move.fraction(self._clock.now_ms()))
+
+    @property
     def size_multiplier(self) -> Decimal:
         """What sizes are multiplied with: 1, or 1/2 in a drawdown or while the drawdown is not known."""
         return losses.size_multiplier(self._limits, self._state.peak_equity_usd, self._equity_usd)
@@ -71,11 +78,19 @@ class RiskKeeper:
     @property
     def inactive(self) -> tuple[str, ...]:
         """The limits that have no live input yet, in words (S41)."""
-        if self._equity_usd is not None and self._state.day_start_equity_usd is not None:
-            return ()
-        return ("daily loss by equity: no equity was read today", "drawdown: no equity was read since the start")
+        found = []
+        if self._equity_usd is None or self._state.day_start_equity_usd is None:
+            found += ["daily loss by equity: no equity was read today", "drawdown: no equity was read since the start"]
+        if self._move.fraction(self._clock.now_ms()) is None:
+            found.append(f"volatility: no bar of {REFERENCE} has closed within the hour")
+        return tuple(found)
 
     # --- what moved ---
+
+    def on_bar(self, candle: Candle) -> None:
+        """A closed bar; only the reference coin's matter here."""
+        if candle.symbol == REFERENCE:
+            self._move.take(candle)
 
     def on_fill(self, net_usd: Decimal, fee_usd: Decimal, time_ms: int) -> None:
         """The fill's realised profit, net of its fee, counts for its UTC day, exactly once and unaltered (S35, S37)."""

@@ -5,11 +5,13 @@
     size     = floor to lot (multiplier x min(budget / per unit, room of each limit / price))
 
 ``worst`` is the worst entry price, so that no fill loses more than the budget; ``fee`` is the venue's dearest taker fee
-(API sheet 7.5); the multiplier is 1/2 in a drawdown. A size under the least entry is refused, never rounded up (S33).
+(API sheet 7.5); the multiplier is 1/2 in a drawdown, and 1/2 in a fast market.
+A size under the least entry is refused, never rounded up (S33).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -39,6 +41,7 @@ class Sizing:
     minimum_usd: Decimal
     depth: Decimal | None
     multiplier: Decimal
+    halved_by: tuple[str, ...] = ()
 
     @property
     def risk_usd(self) -> Decimal:
@@ -54,11 +57,21 @@ def size_entry(case: Case, asset: AssetSpec, prices: EntryPrices, book: Book, li
     bounds = _bounds(case, asset, prices, book, limits, depth)
     bounds["risk_budget"] = divide_down(budget, unit_loss)
     bound = min(bounds, key=lambda name: bounds[name])
-    multiplier = size_multiplier(case.limits, case.state.peak_equity_usd, case.portfolio.equity_usd)
+    halved_by = tuple(halvings(case))
+    multiplier = HALF ** len(halved_by)
     return Sizing(
         size=asset.floor_size(bounds[bound] * multiplier), bound=bound, unit_loss_usd=unit_loss, budget_usd=budget,
         minimum_usd=minimum_notional_usd(case, prices), depth=depth, multiplier=multiplier,
+        halved_by=halved_by,
     )  # fmt: skip
+
+
+def halvings(case: Case) -> Iterator[str]:
+    """What halves the size, each once."""
+    if size_multiplier(case.limits, case.state.peak_equity_usd, case.portfolio.equity_usd) < ONE:
+        yield "in a drawdown"
+    if (case.state.market_move_fraction or ZERO) > case.limits.volatility_reduce_fraction:
+        yield "in a fast market"
 
 
 def unit_loss_usd(case: Case, prices: EntryPrices) -> Decimal:

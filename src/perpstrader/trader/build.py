@@ -111,7 +111,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     execution.view.reservations = lambda: risk.reservations
     decider = Decider(
         execution, risk, market, recorder, deps.clock, deps.store, counters, stages,
-        risk_state=lambda: keeper.state, symbols=frozenset(symbols), leverage=settings.venue.leverage,
+        risk_state=lambda: keeper.judged_state, symbols=frozenset(symbols), leverage=settings.venue.leverage,
         ack_deadline_ms=settings.traces.ack_deadline_ms,
     )  # fmt: skip
     cycle = Cycle(
@@ -132,7 +132,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         alerts = AlertDesk(deps.channels, deps.clock, timeout_ms=settings.alerts.timeout_ms)
         trader.alarms = Alarms(alerts, trader)
         recorder.on_note = trader.alarms.on_note
-    await _warm_up(client, cycle, market, symbols, interval, settings.bar_ms, wiring)
+    await _warm_up(client, cycle, keeper, market, symbols, interval, settings.bar_ms, wiring)
     watch_counts(monitor, trader)
     return trader, Commands(trader, deps.rng)
 
@@ -255,6 +255,7 @@ def _runners(settings: Settings, deps: Deps) -> list[StrategyRunner]:
 async def _warm_up(
     client: HyperliquidClient,
     cycle: Cycle,
+    keeper: RiskKeeper,
     market: MarketData,
     symbols: tuple[str, ...],
     interval: str,
@@ -265,7 +266,10 @@ async def _warm_up(
     now = client.venue_clock.now_ms()
     for symbol in symbols:
         try:
-            cycle.warm_up(await client.candles(symbol, interval, now - _WARM_BARS * bar_ms, now))
+            history = await client.candles(symbol, interval, now - _WARM_BARS * bar_ms, now)
+            cycle.warm_up(history)
+            for candle in history:
+                keeper.on_bar(candle)
             market.seed_hours(symbol, await client.candles(symbol, "1h", now - _HOURS * INTERVAL_MS["1h"], now))
         except VenueError as error:
             wiring.note("no-history", f"no history for {symbol}: {error}")

@@ -124,6 +124,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     refused_by_reason: dict[str, int]
     max_unprotected_ms: int
     heartbeats_late: tuple[str, ...]
+    inactive: tuple[str, ...] = ()
     alerts: tuple[AlertRow, ...] = ()
     open_incidents: tuple[AlertRow, ...] = ()
     alert_channels: tuple[ChannelState, ...] = ()
@@ -172,6 +173,7 @@ def status_of(trader: Trader) -> Status:
         fills=counters.fills,
         refused_by_reason=dict(counters.refused_by_reason),
         max_unprotected_ms=trader.execution.protector.max_unprotected_ms,
+        inactive=trader.keeper.inactive,
         heartbeats_late=tuple(beat.name for beat in trader.heartbeats() if beat.late),
         alerts=tuple(_alert(a.incident, a.change.value) for a in desk.shown()[-_SHOWN:]) if desk is not None else (),
         open_incidents=tuple(_alert(i, "open") for i in desk.book.open()) if desk is not None else (),

@@ -167,6 +167,7 @@ class Trader:
 
     def on_bar(self, candle: Candle) -> None:
         """A closed bar."""
+        self.keeper.on_bar(candle)
         self.execution.desk.observer.on_bar(candle)
         self.cycle.take(candle)
 

@@ -92,7 +92,8 @@ def portfolio(**changes: Any) -> Portfolio:
 def state(**changes: Any) -> RiskState:
     """A day without a trade."""
     given: dict[str, Any] = {
-        "version": 1, "day": utc_day(NOW), "day_start_equity_usd": D(1_000), "peak_equity_usd": D(1_000), **changes,
+        "version": 1, "day": utc_day(NOW), "day_start_equity_usd": D(1_000), "peak_equity_usd": D(1_000),
+        "market_move_fraction": D("0.01"), **changes,
     }  # fmt: skip
     return RiskState(**given)
 

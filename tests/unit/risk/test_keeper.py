@@ -8,7 +8,7 @@ import pytest
 from tests.unit.risk.keeper_desk import Desk, with_desk
 from tests.unit.risk.risk_samples import DAY_MS, MIDNIGHT, NOW, D, StandingClock, open_store
 
-from perpstrader.domain import CashFlow, Fill, HaltKind
+from perpstrader.domain import Candle, CashFlow, Fill, HaltKind
 from perpstrader.risk.contract import RiskEvents
 from perpstrader.state import utc_day
 
@@ -284,8 +284,11 @@ def test_S41_a_limit_without_its_input_says_that_it_is_inactive() -> None:
         async with await open_store() as store:
             desk = Desk(store, StandingClock())
             await desk.keeper.load()
-            assert len(desk.keeper.inactive) == 2
+            assert len(desk.keeper.inactive) == 3
             desk.keeper.on_equity(D(1_000), NOW)
+            assert [limit.split(":")[0] for limit in desk.keeper.inactive] == ["volatility"]
+            prices = dict.fromkeys(("open", "high", "low", "close", "volume"), D(1))
+            desk.keeper.on_bar(Candle(symbol="BTC", interval="1m", open_ms=NOW - 59_999, close_ms=NOW, **prices))
             assert desk.keeper.inactive == ()
 
     asyncio.run(go())

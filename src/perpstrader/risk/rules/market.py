@@ -9,8 +9,16 @@ from typing import Final
 from perpstrader.domain import Check, Reason
 from perpstrader.risk.case import Case, is_positive
 from perpstrader.risk.rules.checks import at_least, at_most, missing, unjudged
+from perpstrader.risk.volatility import REFERENCE
 
 _BPS: Final = Decimal(10_000)
+
+
+def check_volatility(case: Case) -> Iterator[Check]:
+    """No entry while the whole market moves fast (S41)."""
+    rule, move, limit = Reason.VOLATILITY, case.state.market_move_fraction, case.limits.volatility_stop_fraction
+    unit = f"move of {REFERENCE} within an hour"
+    yield unjudged(rule, limit, unit) if move is None else at_most(rule, move, limit, unit)
 
 
 def check_market(case: Case) -> Iterator[Check]:
