@@ -96,7 +96,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
     ),
     "S32 a room is too large": (
         lambda patch: patch.setattr(sizing, "divide_down", lambda amount, by: max(Decimal(0), amount / by * 2)),
-        test_sizing_and_stops.test_crash_exposure_bounds_what_is_in_flight_at_once,
+        test_sizing_and_stops.test_S25_crash_exposure_bounds_what_is_in_flight_at_once,
     ),
     "S33 a room is believed and not checked again": (
         lambda patch: patch.setattr(judge, "check_portfolio", lambda *given: iter(())),
@@ -169,7 +169,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], None]]] = {
     ),
     "S25 in flight does not count": (
         lambda patch: patch.setattr(exposure.Book, "in_flight_usd", property(lambda self: Decimal(0))),
-        test_sizing_and_stops.test_crash_exposure_bounds_what_is_in_flight_at_once,
+        test_sizing_and_stops.test_S25_crash_exposure_bounds_what_is_in_flight_at_once,
     ),
 }
 

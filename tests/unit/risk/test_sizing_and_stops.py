@@ -90,7 +90,7 @@ def test_the_smallest_room_bounds_the_size_and_the_verdict_names_it(
     assert (verdict.size_bound, verdict.size) == (bound, D(size))
 
 
-def test_crash_exposure_bounds_what_is_in_flight_at_once() -> None:
+def test_S25_crash_exposure_bounds_what_is_in_flight_at_once() -> None:
     risk = manager(orders=execution(max_crash_exposure_usd=D(150)))
     first = risk.approve(signal(), portfolio(), market(), ASSETS["BTC"], state(), NOW)
     assert approved(first).size_bound == "risk_budget"
