@@ -23,7 +23,7 @@ _NOTE_WORDS = {
     NoteCode.WARM_UP: "was still warming up",
     NoteCode.DATA_STALE: "was not asked, because the market data was too old",
     NoteCode.MARKET_HALTED: "was not asked, because the market stood still",
-    NoteCode.TRADER_HALTED: "was not asked, because trading was halted",
+    NoteCode.TRADER_HALTED: "saw no reason to trade, and entries were halted",
     NoteCode.NOT_READY: "was not asked, because the trader was not ready",
     NoteCode.STRATEGY_FAILED: "failed",
 }
