@@ -135,7 +135,7 @@ NOTES = [
     (NoteCode.WARM_UP, "needs 50 bars, has 31", "was still warming up: needs 50 bars, has 31."),
     (NoteCode.DATA_STALE, "book 12 s old, limit 5 s", "the market data was too old: book 12 s old, limit 5 s."),
     (NoteCode.MARKET_HALTED, "", "was not asked, because the market stood still."),
-    (NoteCode.TRADER_HALTED, "DAILY_LOSS since 13:02", "trading was halted: DAILY_LOSS since 13:02."),
+    (NoteCode.TRADER_HALTED, "DAILY_LOSS since 13:02", "entries were halted: DAILY_LOSS since 13:02."),
     (NoteCode.NOT_READY, "not reconciled yet", "the trader was not ready: not reconciled yet."),
     (NoteCode.STRATEGY_FAILED, "ValueError: no bars", "failed: ValueError: no bars."),
 ]
