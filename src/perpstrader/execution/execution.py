@@ -38,6 +38,8 @@ from perpstrader.state import StateStore, Transaction
 from perpstrader.venue.contract import LeverageSet, OrderGroup, OrderRecord
 
 _RECENT_FILLS: Final = 5_000
+_MODE_READS: Final = 10
+_MODE_PAUSE_S: Final = 0.5
 NUMBER_BLOCK: Final = 10_000
 FLOOR_KEY: Final = "floor_ms"
 """Where the store's own history begins: fills before it belong to nobody here."""
@@ -110,8 +112,19 @@ class Execution:
                 self.entries.restore_plan(order, plan_from(saved.live, order))
 
     async def start(self) -> None:
-        """Refuse an account whose equity cannot be read, then compare with the venue until nothing is in doubt."""
-        await self.account.check_mode()
+        """Refuse an account whose equity cannot be read, then compare with the venue until nothing is in doubt.
+
+        Positions wait for their protection meanwhile, so one bad answer of a venue that has answered before is asked
+        again (S55); raises ``UnsafeError`` for the account's mode, ``VenueError`` when the venue stays away.
+        """
+        for asked in range(_MODE_READS):
+            try:
+                await self.account.check_mode()
+                break
+            except VenueError:
+                if asked == _MODE_READS - 1:
+                    raise
+                await self.desk.clock.sleep(_MODE_PAUSE_S)
         await self.reconciler.until_done()
 
     # --- decisions ---

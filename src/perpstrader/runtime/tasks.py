@@ -12,6 +12,7 @@ from perpstrader.runtime.clock import Clock
 
 _RESTART_BASE_S: Final = 0.5
 _RESTART_CAP_S: Final = 30.0
+_DOUBLINGS: Final = 16
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +99,7 @@ class Supervisor:
             except Exception as error:  # a loop of the trader must not die of anything but cancellation
                 loop.error = f"{type(error).__name__}: {error}"
                 self._on_failure(loop.name, error)
-            pause = min(_RESTART_CAP_S, _RESTART_BASE_S * 2.0**loop.restarts)
+            pause = min(_RESTART_CAP_S, _RESTART_BASE_S * 2.0 ** min(loop.restarts, _DOUBLINGS))
             loop.restarts += 1
             beat()
             await self._clock.sleep(pause)

@@ -39,6 +39,24 @@ def test_a_failing_loop_is_reported_and_restarted_after_a_growing_pause() -> Non
     assert failures == ["watch: broken"] * 3
 
 
+def test_a_loop_that_fails_thousands_of_times_is_still_restarted() -> None:
+    async def main(clock: VirtualClock) -> int:
+        starts = 0
+
+        async def body(beat: Callable[[], None]) -> None:
+            nonlocal starts
+            starts += 1
+            raise RuntimeError("broken")
+
+        supervisor = Supervisor(clock, lambda name, error: None)
+        supervisor.start("broken", body, deadline_ms=5_000)
+        await clock.sleep(30 * 1_500)
+        await supervisor.stop()
+        return starts
+
+    assert run_virtual(main) > 1_400
+
+
 def test_a_silent_loop_is_late() -> None:
     async def main(clock: VirtualClock) -> bool:
         async def body(beat: Callable[[], None]) -> None:
