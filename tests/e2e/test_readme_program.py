@@ -29,10 +29,12 @@ def test_the_ten_line_program_of_the_readme_runs_and_explains_its_signal(tmp_pat
     assert (tmp_path / "demo-data" / "traces.db").exists()
 
 
-def test_the_plain_build_and_the_natural_name_are_interchangeable() -> None:
-    from perpstrader import risk
-    from perpstrader.risk import baseline
+def test_the_plain_client_and_the_natural_name_offer_the_same_calls() -> None:
+    from perpstrader.venue import HyperliquidClient
+    from perpstrader.venue.baseline import HyperliquidClient as Baseline
+    from perpstrader.venue.contract import HyperliquidClient as Contract
 
-    for name in ("evaluate", "approve", "evaluate_batch", "release", "portfolio_risk"):
-        assert callable(getattr(risk.RiskManager, name))
-        assert callable(getattr(baseline.RiskManager, name))
+    promised = {name for name in vars(Contract) if not name.startswith("_")}
+    assert HyperliquidClient is not Baseline
+    for build in (HyperliquidClient, Baseline):
+        assert promised <= {name for name in dir(build) if not name.startswith("_")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -128,7 +128,7 @@ class Desk(msgspec.Struct, kw_only=True):
     venue_clock: VenueClock
     prices: Prices
     settings: ExecutionSettings
-    assets: Mapping[str, AssetSpec]
+    assets: dict[str, AssetSpec]
     epoch: int
     numbers: Numbers
     positions: PositionBook

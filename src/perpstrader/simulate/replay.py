@@ -16,7 +16,6 @@ import msgspec
 from perpstrader.domain import INTERVAL_MS, PerpsTraderError
 from perpstrader.domain.money import CENT, MICRO, ZERO
 from perpstrader.paper.feeds import Feed, open_replay
-from perpstrader.paper.server import LatencyModel
 from perpstrader.report import (
     Money,
     Recording,
@@ -32,6 +31,7 @@ from perpstrader.settings import Settings
 from perpstrader.simulate.stopwatch import Stopwatch
 from perpstrader.simulate.watch import Watch
 from perpstrader.simulate.world import LEAD_MS, World, simulated
+from perpstrader.trader.app import latency_of
 from perpstrader.trader.trader import Pace
 
 RECONCILE_MS: Final = 3_600_000
@@ -136,7 +136,7 @@ async def _replay(
 ) -> ReplayReport:
     stopwatch = Stopwatch()
     async with simulated(
-        settings, clock, feed, seed=job.seed, latency=LatencyModel() if job.latency else None,
+        settings, clock, feed, seed=job.seed, latency=latency_of(settings.paper) if job.latency else None,
         state_path=work / "state.db", traces_path=work / "traces.db", pace=pace_of(INTERVAL_MS[job.interval]),
         stopwatch=stopwatch,
     ) as world:  # fmt: skip

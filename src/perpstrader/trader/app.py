@@ -18,7 +18,7 @@ from perpstrader.paper.build import PaperPlan, open_paper
 from perpstrader.paper.server import LatencyModel
 from perpstrader.runtime import AccountLock, DetachedExecutor, SystemClock, ThreadedExecutor, Transport
 from perpstrader.runtime.http import HttpTransport
-from perpstrader.settings import Settings
+from perpstrader.settings import PaperSettings, Settings
 from perpstrader.state import StateStore
 from perpstrader.traces import TraceStore
 from perpstrader.trader.account import Identity, lock_files, paper_key, real_key
@@ -132,12 +132,16 @@ def paper_plan(settings: Settings) -> PaperPlan:
             f"a recorded market is not traded in real time: run `perpstrader replay {settings.feed.path or 'PATH'}`"
         )
     paper = settings.paper
-    latency = LatencyModel(median_s=paper.latency_median_ms / 1000, p99_s=paper.latency_p99_ms / 1000)
     return PaperPlan(
         seed=settings.feed.seed, bar_ms=settings.feed.bar_ms, speed=float(settings.feed.speed),
         network=paper.signature_network, enforce_limits=paper.enforce_limits,
-        latency=latency if paper.latency == "lognormal" else None,
+        latency=latency_of(paper) if paper.latency == "lognormal" else None,
     )  # fmt: skip
+
+
+def latency_of(paper: PaperSettings) -> LatencyModel:
+    """The round trips that the settings describe."""
+    return LatencyModel(median_s=paper.latency_median_ms / 1000, p99_s=paper.latency_p99_ms / 1000)
 
 
 def identity_of(settings: Settings, data_dir: Path) -> Identity:

@@ -42,6 +42,7 @@ from perpstrader.trader.observer import Nobody, Observer, Relay
 from perpstrader.trader.perf import watch_counts
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.trader import REAL_TIME, Pace, Trader
+from perpstrader.trader.upkeep import Upkeep
 from perpstrader.trader.wiring import Wiring
 from perpstrader.venue.bars import BarGap
 from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
@@ -95,7 +96,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     recorder = wiring.recorder = _recorder(settings, deps, wiring, stages)
     journal = Journal(deps.store, deps.clock, wiring.failed, stages.state_commit)
     client = await _client(settings, deps, journal, stages)
-    assets = await client.metadata()
+    assets = dict(await client.metadata())
     symbols = traded_symbols(settings, assets)
     books = await open_books(deps.store, client)
     market = MarketData()
@@ -122,6 +123,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         settings, deps.clock, deps.store, execution, keeper, market, cycle, decider, recorder, pool, supervisor,
         counters, monitor, deps.pace,
     )  # fmt: skip
+    trader.upkeep = Upkeep(execution, risk, keeper)
     interval = interval_name(settings.bar_ms)
     trader.streams = Streams(
         deps.transport, deps.clock, client.venue_clock, market, trader, account=client.account_address,
@@ -200,7 +202,7 @@ async def _desk(
     settings: Settings,
     deps: Deps,
     client: HyperliquidClient,
-    assets: Mapping[str, AssetSpec],
+    assets: dict[str, AssetSpec],
     market: MarketData,
     journal: Journal,
     pool: TaskPool,

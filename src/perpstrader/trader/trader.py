@@ -35,6 +35,7 @@ from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
 from perpstrader.trader.recorder import Recorder
+from perpstrader.trader.upkeep import Upkeep
 from perpstrader.venue.contract import OrderRecord, RateLimit
 from perpstrader.venue.market_data import MarketData
 from perpstrader.venue.streams import Streams
@@ -82,6 +83,7 @@ class Trader:
         self.keeper = keeper
         self.market = market
         self.streams: Streams
+        self.upkeep: Upkeep
         self.cycle = cycle
         self.decider = decider
         self.recorder = recorder
@@ -288,7 +290,9 @@ class Trader:
                     "differs",
                     ", ".join(f"{d.symbol}: {d.ours} here, {d.venues} at the venue" for d in report.differences),
                 )
+            await self.upkeep.look()
             self._look_at_equity()
+            await self._carry_out_halts()
 
     async def _check_account(self, *, at_once: bool = False) -> None:
         """The account's mode, the address budget and the leverage, at the mode's pace (S39, S18, S34)."""
