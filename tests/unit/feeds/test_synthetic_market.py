@@ -149,3 +149,12 @@ def test_a_synthetic_feed_runs_once() -> None:
     feed.steps(flat)
     with pytest.raises(FeedError, match="runs once"):
         feed.steps(flat)
+
+
+def test_a_market_that_was_off_goes_on_where_it_stood() -> None:
+    stood = {"BTC": 61_234.5, "SOL": 182.21, "kPEPE": 0.0123}
+    feed = SyntheticFeed(1, 1_700_000_000_000, last_prices=stood)
+    for coin, price in stood.items():
+        asset = next(asset for asset in feed.assets if asset.coin == coin)
+        last = feed.history(coin, "1s", 1_700_000_000_000, 1)[0].close / 10**asset.price_decimals
+        assert abs(last / price - 1) < 0.003

@@ -30,8 +30,8 @@ class SyntheticFeed:
     a jump.
 
     ``start_ms`` is rounded up to the next bar; ``prehistory_bars`` bars before it are in ``history`` from the
-    beginning. ``last_prices`` (USD by symbol) lets the prehistory begin there, so that a market that was off goes on
-    near where it stood. A feed runs once. Raises ``FeedError`` for unknown symbols, a bar length without a name, or a
+    beginning. ``last_prices`` (USD by symbol) lets the prehistory end there, so that a market that was off goes on
+    where it stood. A feed runs once. Raises ``FeedError`` for unknown symbols, a bar length without a name, or a
     speed that is not positive.
     """
 
@@ -63,21 +63,29 @@ class SyntheticFeed:
         self.start_ms = -(-start_ms // bar_ms) * bar_ms
         self._bar_ms = bar_ms
         self._minutes = bar_ms * speed / 60_000 / INSTANTS_PER_BAR
+        self._seed, self._symbols, self._prehistory_bars = seed, tuple(symbols), prehistory_bars
+        self._begin(last_prices or {})
+        if last_prices:
+            # The same chance moves every begin alike: begun this much elsewhere, the prehistory ends where it should.
+            self._begin({symbol: price * price / self._coins[symbol].price for symbol, price in last_prices.items()
+                         if symbol in self._coins})  # fmt: skip
+
+    def _begin(self, prices: Mapping[str, float]) -> None:
+        """The market from its first prices (USD by symbol, else its own) to the end of its prehistory."""
         # Each coin has its own stream of chance, so that a coin's own moves do not depend on which others are listed.
+        seed = self._seed
         self._coins = {
-            symbol: SyntheticCoin(
-                symbol, index, self.interval, Random(f"{seed}:{symbol}"), (last_prices or {}).get(symbol)
-            )
-            for index, symbol in enumerate(symbols)
+            symbol: SyntheticCoin(symbol, index, self.interval, Random(f"{seed}:{symbol}"), prices.get(symbol))
+            for index, symbol in enumerate(self._symbols)
         }
         self._market = RegimeWalk(Random(f"{seed}:market"), sigma_minute(MARKET_VOLATILITY), MARKET_JUMPS_PER_MINUTE)
         self.assets: tuple[EngineAsset, ...] = tuple(coin.asset for coin in self._coins.values())
         self._bars = 0
         self._started = False
-        for n in range(prehistory_bars, 0, -1):
+        for n in range(self._prehistory_bars, 0, -1):
             for _ in range(INSTANTS_PER_BAR):
                 self._move()
-            self._close_bars(self.start_ms - n * bar_ms)
+            self._close_bars(self.start_ms - n * self._bar_ms)
 
     def steps(
         self, position_sign: Callable[[str], int], is_quiet: Callable[[], bool] = never_quiet

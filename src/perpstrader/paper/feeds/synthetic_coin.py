@@ -94,6 +94,11 @@ class SyntheticCoin:
         self._reference(price, minutes)
 
     @property
+    def price(self) -> float:
+        """The middle of the market, in USD."""
+        return math.exp(self._log) / float(self._unit)
+
+    @property
     def stress(self) -> float:
         """Recent volatility over the usual one, within 0.4 and 8: spread grows with it, depth shrinks."""
         return min(max(math.sqrt(self._variance), 0.4), 8.0)
