@@ -70,3 +70,16 @@ def test_S13_what_the_venue_says_of_an_asset_is_read_again_each_hour() -> None:
         assert "DELISTED_SYMBOL" in stage.refusals()
 
     play(CALM, {}, act)
+
+
+def test_S71_a_signal_from_outside_and_a_close_by_hand_are_in_the_audit_with_actor_and_outcome() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(3)
+        told = await stage.world.commands.close("BTC", "enough", actor="me")
+        assert told.done
+        await stage.trader.execution.journal_settled()
+        [row] = await stage.trader.store.read(lambda tx: tx.audit.recent(5))
+        assert (row.actor, row.command, row.reason, row.result) == ("me", "close", "enough", told.text)
+        assert row.arguments["symbol"] == "BTC"
+
+    play(CALM, {"alpha": LONG}, act)

@@ -116,8 +116,9 @@ class Commands:
             episode=request.episode,
             reason=request.reason or f"from {actor}",
         )
-        decision = await self._trader.decider.decide(signal)
-        return self._told(decision)
+        result = self._told(await self._trader.decider.decide(signal))
+        self._audit("signal", _named(signal), actor, signal.reason, result.text)
+        return result
 
     async def halt(self, reason: str, *, actor: str, key: str = "") -> CommandResult:
         """No entries from now on; exits and protection go on."""
@@ -197,7 +198,9 @@ class Commands:
             episode=holding.episode,
             reason=reason,
         )
-        return self._told(await self._trader.decider.decide(signal))
+        result = self._told(await self._trader.decider.decide(signal))
+        self._audit("close", _named(signal), actor, reason, result.text)
+        return result
 
     def _told(self, decision: Decision) -> CommandResult:
         verdict, entry, report = decision.verdict, decision.entry, decision.exit
@@ -241,17 +244,21 @@ class Commands:
         if not reason.strip():
             raise CommandError(f"{command} needs a reason; it is recorded")
 
-    async def _record(
-        self, command: str, arguments: dict[str, str], actor: str, reason: str, done: bool, text: str, *,
-        details: dict[str, Any] | None = None, key: str = "",
-    ) -> CommandResult:  # fmt: skip
-        result = CommandResult(command=command, done=done, text=text, details=details or {})
+    def _audit(self, command: str, arguments: dict[str, str], actor: str, reason: str, text: str) -> None:
+        """Who did what and why, and what came of it, in the state file."""
         now = self._trader.clock.now_ms()
         self._trader.execution.desk.journal.later(
             lambda tx: tx.audit.add(
                 time_ms=now, actor=actor, command=command, arguments=arguments, result=text, reason=reason
             )
         )
+
+    async def _record(
+        self, command: str, arguments: dict[str, str], actor: str, reason: str, done: bool, text: str, *,
+        details: dict[str, Any] | None = None, key: str = "",
+    ) -> CommandResult:  # fmt: skip
+        result = CommandResult(command=command, done=done, text=text, details=details or {})
+        self._audit(command, arguments, actor, reason, text)
         trace = self._trader.recorder.make(TraceKind.COMMAND, "", actor, steps=(f"{command}: {reason}", text))
         self._trader.recorder.store(trace)
         if key:
@@ -263,3 +270,8 @@ class Commands:
 
 def _money(text: str | None) -> Any:
     return None if text is None else dec(text)
+
+
+def _named(signal: Signal) -> dict[str, str]:
+    """What a signal's audit row says of it; its trace has the rest."""
+    return {"id": signal.id, "action": signal.action.value, "symbol": signal.symbol, "side": signal.side.value}
