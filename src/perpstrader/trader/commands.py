@@ -102,9 +102,9 @@ class Commands:
         self._signals += 1
         signal = Signal(
             id=request.id or f"{actor}-{now}-{self._signals}",
-            action=request.action,
+            action=Action(request.action),
             symbol=request.symbol,
-            side=request.side,
+            side=Side(request.side),
             confidence=request.confidence,
             strategy=request.strategy,
             created_ms=now,
