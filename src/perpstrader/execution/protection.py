@@ -279,7 +279,11 @@ class Protector:
             if keep.oid is None and not await self._confirm_target(keep):
                 await self._cancel(holding.symbol, [keep], "it was never armed")
             return
-        order = self._protective(Purpose.TARGET, holding, needed, price, self._stop_limit(holding, price))
+        try:
+            limit = self._sendable(holding, needed, price, self._stop_limit(holding, price))
+        except PerpsTraderError:
+            return  # too small for a target of its own: its stop or an exit ends it
+        order = self._protective(Purpose.TARGET, holding, needed, price, limit)
         await self._desk.journal.within(self._desk.record(order), self._desk.settings.state_deadline_ms)
         [ack] = await self._desk.send([order])
         if isinstance(ack, Resting):
