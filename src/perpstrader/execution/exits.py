@@ -167,7 +167,8 @@ class ExitDesk:
         if self._is_dust(plan.symbol, held - left):
             plan.size = None
             return held, ""
-        if self._is_dust(plan.symbol, left):
+        # The venue judges size times the order's own worst price, which lies below the mark for a sale.
+        if self._is_dust(plan.symbol, left * (1 - self._desk.settings.max_exit_slip_fraction)):
             return ZERO, f"reduced; {left} more would be below the venue's minimum of {MIN_NOTIONAL_USD} USD"
         return left, ""
 
