@@ -95,7 +95,13 @@ class Cycle:
         history = self._history.get(candle.symbol)
         if history and candle.open_ms <= history[-1].open_ms:
             return
-        self._remember(candle)
+        try:
+            await self._show(candle, came_ns)
+        finally:
+            self._remember(candle)
+
+    async def _show(self, candle: Candle, came_ns: int) -> None:
+        """Ask every strategy about a bar; what it is shown as history are the bars before this one."""
         self._counters.bars += 1
         self._counters.cycles += 1
         self._market.take_bar(candle)
@@ -107,7 +113,7 @@ class Cycle:
             symbol=candle.symbol,
             time_ms=self._clock.now_ms(),
             candle=candle,
-            history=self._history[candle.symbol],
+            history=self._history.setdefault(candle.symbol, deque(maxlen=_HISTORY)),
             market=market,
             position=self._execution.position(candle.symbol),
         )
