@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from perpstrader.domain.wording import plural
+
 _CAPACITY: Final = 256
 
 
@@ -66,7 +68,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         if self.change is Change.WORSE:
             lines.append("This got worse.")
         if self.repeats:
-            lines.append(f"Reported {self.repeats} more time(s) since the last alert.")
+            lines.append(f"Reported {plural(self.repeats, 'more time')} since the last alert.")
         return "\n".join(lines)
 
 

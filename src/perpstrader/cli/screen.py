@@ -13,11 +13,11 @@ from perpstrader.cli.output import (
     POSITION_COLUMNS,
     clock_text,
     decision_cells,
-    moment_text,
     order_cells,
     position_cells,
     table,
 )
+from perpstrader.domain.wording import moment_text
 from perpstrader.trader.status import Status
 
 _DECISIONS = 8

@@ -10,8 +10,9 @@ import typer
 from perpstrader.cli import offline
 from perpstrader.cli.control import find
 from perpstrader.cli.options import Config, DataDir, Json, place
-from perpstrader.cli.output import clock_text, decision_line, moment_text, position_cells, print_json, terminal
+from perpstrader.cli.output import clock_text, decision_line, position_cells, print_json, terminal
 from perpstrader.cli.screen import render, summary
+from perpstrader.domain.wording import moment_text, plural
 from perpstrader.trader.status import HaltRow, Status
 
 app = typer.Typer(add_completion=False)
@@ -31,7 +32,8 @@ def status(as_json: Json = False, data_dir: DataDir = None, config: Config = Non
         console.print(
             f"No trader runs with {folder}. What it left: {left.network} account {left.account}", style="bold"
         )
-        console.print(f"  {len(left.positions)} position(s), {len(left.orders)} order(s) that may be live at the venue")
+        held, live = plural(len(left.positions), "position"), plural(len(left.orders), "order")
+        console.print(f"  {held}, {live} that may be live at the venue")
         show_halts(left.halts)
         return
     answer: dict[str, Any] = control.get("/api/status")

@@ -13,8 +13,9 @@ import typer
 
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, place
-from perpstrader.cli.output import moment_text, print_json, show_table, terminal
+from perpstrader.cli.output import print_json, show_table, terminal
 from perpstrader.domain import TraceKind
+from perpstrader.domain.wording import moment_text
 from perpstrader.traces import TraceStore, TraceSummary, explain, explain_at
 
 T = TypeVar("T")

@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from perpstrader.domain.signals import Signal
+from perpstrader.domain.wording import against
 
 
 class Reason(enum.StrEnum):
@@ -115,11 +116,11 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
 
     def sentence(self) -> str:
-        """The refusal in one line, such as ``SPREAD_TOO_WIDE: 7.2 bps, limit 5 bps``."""
-        number = f": {self.value} {self.unit}".rstrip() if self.value else ""
-        limit = f", limit {self.limit} {self.unit}".rstrip() if self.limit else ""
+        """The refusal in one line: what, value, limit, what to do, as ``SPREAD_TOO_WIDE: 7.2 bps of mid, limit 5 bps``.
+        """
+        compared = against(self.value, self.limit, self.unit)
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.reason}{number}{limit}{hint}"
+        return f"{self.reason}{f': {compared}' if compared else ''}{hint}"
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):

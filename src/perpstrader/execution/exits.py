@@ -25,6 +25,7 @@ from perpstrader.domain import (
     VenueError,
 )
 from perpstrader.domain.money import MIN_NOTIONAL_USD
+from perpstrader.domain.wording import plural
 from perpstrader.execution.desk import Desk, class_of
 from perpstrader.execution.fills import FillCollector
 from perpstrader.execution.positions import Holding
@@ -349,7 +350,8 @@ class ExitDesk:
         closed = self._filled(plan)
         paid = sum((order.filled * (order.average_price or ZERO) for order in known), ZERO)
         left = self._desk.positions.size(plan.symbol)
-        self._desk.say("exit-done", plan.symbol, f"{text} after {plan.attempts} attempt(s)", episode=plan.episode)
+        told = f"{text} after {plural(plan.attempts, 'attempt')}"
+        self._desk.say("exit-done", plan.symbol, told, episode=plan.episode)
         return ExitReport(symbol=plan.symbol, episode=plan.episode, flat=flat and left == 0, closed=closed, left=left,
                           attempts=plan.attempts, text=text,
                           average_price=paid / closed if closed else None)  # fmt: skip

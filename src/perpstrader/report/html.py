@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from perpstrader.domain.wording import plural
 from perpstrader.report.charts import line_chart
 from perpstrader.report.model import GroupRow, ReplayReport
 from perpstrader.report.text import (
@@ -88,7 +89,7 @@ def _head(report: ReplayReport) -> str:
     if identity >= Decimal("0.005"):
         alarms.append(f"The books do not balance: net PnL and equity differ by {usd_text(identity)}.")
     if report.safety.liquidations:
-        alarms.append(f"{report.safety.liquidations} liquidation(s) happened in this run.")
+        alarms.append(f"{plural(report.safety.liquidations, 'liquidation')} happened in this run.")
     return (
         f'<header><p class="eyebrow">Replay report</p><h1>{escape(report.title)}</h1>'
         f'<p class="sub">{escape(", ".join(recording.symbols))} · {escape(recording.interval)} bars · '

@@ -15,6 +15,7 @@ import msgspec
 
 from perpstrader.alerts import Alert, AlertDesk, Change, Incident, Severity
 from perpstrader.domain import HaltKind, OrderStatus, Protection
+from perpstrader.domain.wording import plural
 from perpstrader.execution import Note
 from perpstrader.traces.redaction import redact_text
 
@@ -165,7 +166,8 @@ class Alarms:
                 of_symbol.setdefault(order.intent.symbol, []).append(order.cloid)
         for symbol, cloids in of_symbol.items():
             yield self._incident(
-                f"unknown:{symbol}", Severity.WARNING, f"{symbol}: the outcome of {len(cloids)} order(s) is unknown",
+                f"unknown:{symbol}", Severity.WARNING,
+                f"{symbol}: the outcome of {plural(len(cloids), 'order')} is unknown",
                 f"no record shows for {_UNKNOWN_MS // 1000} s what became of {', '.join(cloids[:3])}",
                 symbol=symbol,
             )  # fmt: skip

@@ -23,6 +23,7 @@ from perpstrader.domain import (
     TraceKind,
     dec,
 )
+from perpstrader.domain.wording import plural
 from perpstrader.monitor import PerformanceReport, openmetrics
 from perpstrader.trader.decisions import OPERATOR, Decision
 from perpstrader.trader.status import Status, status_of
@@ -135,7 +136,8 @@ class Commands:
             raise CommandError(f"{action!r} needs no confirmation; those that do: {', '.join(_NEEDS_CONFIRMATION)}")
         holdings = self._trader.execution.desk.positions.holdings
         if action == "flatten":
-            text = f"halts entries and closes {len(holdings)} position(s) at market: {', '.join(holdings) or 'none'}"
+            held = plural(len(holdings), "position")
+            text = f"halts entries and closes {held} at market: {', '.join(holdings) or 'none'}"
         else:
             kinds = [halt.kind.value for halt in self._trader.keeper.state.halts]
             text = f"releases the halts {', '.join(kinds) or '(none)'}; entries begin again at once"

@@ -15,6 +15,7 @@ from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.wire import WireError, actions, exchange, info, limits, responses
 from perpstrader.venue.wire.errors import ErrorCode
+from perpstrader.venue.wire.faults import said_by
 from perpstrader.venue.wire.numbers import parse_decimal
 
 T = TypeVar("T")
@@ -241,7 +242,7 @@ class HyperliquidClient:
         except TransportError as error:
             raise VenueError(f"{call.kind}: {error}") from error
         if answer.status != _HTTP_OK:
-            raise VenueError(f"{call.kind}: the venue answered {answer.status}: {_begin(answer.body)}")
+            raise VenueError(f"{call.kind}: the venue answered {answer.status}: {said_by(answer.body)}")
         try:
             return make(call.decode(answer.body))
         except VenueError:
@@ -305,9 +306,9 @@ class HyperliquidClient:
         except TransportError as error:
             return c.Unknown(str(error)) if error.sent else c.NotSent(str(error))
         if answer.status == _HTTP_UNPROCESSABLE:
-            return c.Rejected(ErrorCode.UNKNOWN, f"the venue could not read the request: {_begin(answer.body)}")
+            return c.Rejected(ErrorCode.UNKNOWN, f"the venue could not read the request: {said_by(answer.body)}")
         if answer.status != _HTTP_OK:
-            return c.Unknown(f"the venue answered {answer.status}: {_begin(answer.body)}")
+            return c.Unknown(f"the venue answered {answer.status}: {said_by(answer.body)}")
         try:
             return responses.decode_answer(answer.body)
         except WireError as error:
@@ -328,8 +329,3 @@ def _cancel_ack(outcome: responses.CancelOutcome) -> c.CancelAck:
     if isinstance(outcome, responses.Success):
         return c.Canceled()
     return c.AlreadyGone() if outcome.code is ErrorCode.MISSING_ORDER else c.Rejected(outcome.code, outcome.text)
-
-
-def _begin(body: bytes) -> str:
-    text = " ".join(body[:120].decode(errors="replace").split())
-    return text or "an empty body"

@@ -160,4 +160,4 @@ def test_an_alert_says_what_was_not_told_and_how_long_it_lasted() -> None:
     book.report(incident(time_ms=1), WINDOW_MS)
     over: Any = book.recover("a", "it is mended", 90_000)
     assert over.subject == "OVER: a is wrong"
-    assert over.body == "it is mended; it lasted 90 s\nReported 1 more time(s) since the last alert."
+    assert over.body == "it is mended; it lasted 90 s\nReported 1 more time since the last alert."

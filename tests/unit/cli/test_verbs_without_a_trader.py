@@ -66,7 +66,7 @@ def test_positions_and_status_show_what_the_fills_on_disk_add_up_to(tmp_path: Pa
     shown = json.loads(out)
     assert (shown["running"], shown["positions"][0]["owner"]) == (False, "trend")
     code, out, _ = run_cli(capsys, "status", "--data-dir", tmp_path)
-    assert (code, "1 position(s)" in out, "no halt is in force" in out) == (0, True, True)
+    assert (code, "  1 position, 0 orders" in out, "no halt is in force" in out) == (0, True, True)
     code, out, _ = run_cli(capsys, "orders", "--data-dir", tmp_path, "--json")
     assert (code, json.loads(out)) == (0, {"running": False, "orders": []})
 

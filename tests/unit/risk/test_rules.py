@@ -334,4 +334,4 @@ def test_a_trace_shows_each_value_beside_its_limit() -> None:
         Reason.LIQUIDATION_DISTANCE, Reason.SIZE_BELOW_MINIMUM,
     }  # fmt: skip
     assert [r.reason for r in verdict.refusals] == [Reason.CONFIDENCE_TOO_LOW, Reason.OPEN_ORDERS]
-    assert verdict.refusals[1].sentence() == "OPEN_ORDERS: 901 orders with this one, limit 800 orders with this one"
+    assert verdict.refusals[1].sentence() == "OPEN_ORDERS: 901 orders with this one, limit 800 orders"

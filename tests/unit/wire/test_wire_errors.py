@@ -16,6 +16,7 @@ from perpstrader.venue.wire.errors import (
     lifecycle,
     reject_status,
 )
+from perpstrader.venue.wire.faults import said_by
 
 NUMBERS: dict[str, object] = {
     "minimum": 10, "bid": "100.1", "ask": "100.2", "maximum": 5_000_000, "reason": "x", "minutes": 1, "used": 11,
@@ -112,3 +113,12 @@ def test_a_refused_order_has_a_status_that_reads_as_rejected() -> None:
 def test_a_text_whose_number_is_missing_is_not_sent() -> None:
     with pytest.raises(KeyError, match="ask"):
         error_text(ErrorCode.BAD_ALO_PX, bid="1")
+
+
+def test_a_proxys_page_is_said_in_words_and_never_shown_as_markup() -> None:
+    page = b"<!DOCTYPE html>\n<html><head><title>502 <b>Bad</b>\n Gateway</title></head><body>" + b"x" * 9000
+    assert said_by(page) == "a web page in place of an answer (502 Bad Gateway)"
+    assert said_by(b"<html></html>") == "a web page in place of an answer"
+    assert said_by(b" \n ") == "an empty body"
+    assert said_by(b"try\x00 later") == "try later"
+    assert said_by(b"y" * 200) == "y" * 120 + "…"

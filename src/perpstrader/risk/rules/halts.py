@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from perpstrader.domain import Check, HaltKind, Reason
+from perpstrader.domain.risk_state import Halt
+from perpstrader.domain.wording import moment_text
 from perpstrader.risk import losses
 from perpstrader.risk.case import Case
 from perpstrader.risk.rules.checks import at_least, at_most, holds, missing, show, unjudged
@@ -27,11 +29,18 @@ def check_halts(case: Case) -> Iterator[Check]:
     yield holds(Reason.EMERGENCY_STOP, not emergency, "on" if emergency else "off", "off")
     in_force = [halt for halt in case.state.halts if halt.until_ms is None or case.now_ms < halt.until_ms]
     for halt in in_force:
-        yield holds(_OF_KIND.get(halt.kind, Reason.HALTED), False, f"{halt.kind.value}: {halt.reason}", "no halt")
+        yield holds(_OF_KIND.get(halt.kind, Reason.HALTED), False, _words(halt))
     if not in_force:
         yield holds(Reason.HALTED, True, "no halt", "no halt")
     if case.knows_account:
         yield from _check_losses(case)
+
+
+def _words(halt: Halt) -> str:
+    """Why it is in force, and until when; its kind where the reason's name does not say it already."""
+    kind = "" if halt.kind in _OF_KIND else f"{halt.kind.value}: "
+    until = f", until {moment_text(halt.until_ms)} UTC" if halt.until_ms is not None else ""
+    return f"{kind}{halt.reason}{until}"
 
 
 def _check_losses(case: Case) -> Iterator[Check]:
