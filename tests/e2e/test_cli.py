@@ -3,68 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-WAIT_S = 120
-FAST = ("--bar", "250ms")
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Ours without settings that the caller's shell may hold; the control port takes a free port."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERPSTRADER_", "HYPERLIQUID_"))}
-    return kept | {"PERPSTRADER_CONSOLE__PORT": "0", "COLUMNS": "200"} | more
-
-
-def program(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """One command line, to its end."""
-    line = [sys.executable, "-m", "perpstrader", *map(str, arguments)]
-    env = environment(**more)
-    return subprocess.run(
-        line, capture_output=True, text=True, timeout=WAIT_S, env=env, stdin=subprocess.DEVNULL, check=False
-    )
-
-
-@contextmanager
-def started(*arguments: str | Path, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that goes on by itself; killed at the end if it is still there."""
-    line = [sys.executable, "-m", "perpstrader", *map(str, arguments)]
-    process = subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**more)
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    for _ in range(WAIT_S * 10):
-        if true():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    raise AssertionError("it did not come to that in time")
-
-
-def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """Standard error, which is one line and no stack trace; nothing was printed."""
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
+from tests.e2e.processes import FAST, WAIT_S, one_sentence, program, started, wait_until
 
 
 def test_a_timed_run_ends_by_itself_with_one_json_line_and_leaves_a_record(tmp_path: Path) -> None:
