@@ -1,8 +1,8 @@
 """A trace as bytes and back, by codec number, so that whatever was ever written stays readable.
 
 Codec 0 is plain JSON: decimals as strings, times as integers, NaN and the infinities as ``{"$float": "NaN"}`` and
-restored on reading (TS-20). A further codec packs these same JSON bytes and adds its unpacker to ``_UNPACK``;
-``raw_len`` is the length of the JSON.
+restored on reading (TS-20). Codec 1 packs these same JSON bytes (``traces.packing``); ``raw_len`` is the length of the
+JSON. A further codec adds its unpacker to ``_UNPACK``.
 
 A trace is accepted only if it reads back: what is written is decoded once, so that a trace of the wrong types is
 refused at the door, with the reason, and not found unreadable a month later.
@@ -18,9 +18,11 @@ import msgspec
 
 from perpstrader.domain.traces import Trace
 from perpstrader.traces.errors import TraceFileError, TraceRejectedError
+from perpstrader.traces.packing import unpack_zstd
 from perpstrader.traces.redaction import is_suspect, redact
 
 PLAIN: Final = 0
+ZSTD: Final = 1
 MAX_DEAD_LETTER_BYTES: Final = 65_536
 
 _ENCODER = msgspec.json.Encoder()
@@ -35,7 +37,7 @@ def _unpack_plain(data: bytes, raw_len: int) -> bytes:
     return data
 
 
-_UNPACK: Final[Mapping[int, Callable[[bytes, int], bytes]]] = {PLAIN: _unpack_plain}
+_UNPACK: Final[Mapping[int, Callable[[bytes, int], bytes]]] = {PLAIN: _unpack_plain, ZSTD: unpack_zstd}
 
 
 class Encoded(msgspec.Struct, frozen=True):

@@ -7,14 +7,14 @@ stated once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import apsw
 import msgspec
 
 from perpstrader.domain.traces import Trace
-from perpstrader.traces.codec import PLAIN, Encoded, decode, salvage, same_decision, unpack
+from perpstrader.traces.codec import PLAIN, ZSTD, Encoded, decode, salvage, same_decision, unpack
 from perpstrader.traces.errors import TraceRejectedError
 from perpstrader.traces.records import CycleNote, Marked
 from perpstrader.traces.schema import GENESIS, SUMMARY_COLUMNS, summary_values
@@ -31,7 +31,32 @@ _FOUND = "SELECT seq, first_entry, entry FROM trace WHERE uid = ?"
 _PAYLOAD = "SELECT codec, raw_len, data FROM payload WHERE entry = ?"
 
 
-def insert_trace(connection: apsw.Connection, encoded: Encoded) -> bool:
+class Tail(msgspec.Struct):
+    """Where the record ends: the last ``seq`` and the newest entry of the chain; it moves with each row.
+
+    Read it inside the transaction that writes: between transactions another process may have written.
+    """
+
+    seq: int
+    entry: int
+    digest: bytes
+
+    @classmethod
+    def read(cls, connection: apsw.Connection) -> Tail:
+        """The end as the file shows it."""
+        return cls(connection.execute("SELECT max(seq) FROM trace").get or 0, *chain_head(connection))
+
+
+Pack = Callable[[bytes], bytes | None]
+"""Packs the JSON of a payload in codec 1; ``None`` keeps it plain."""
+
+
+def keep_plain(json: bytes) -> bytes | None:
+    """The packing of codec 0: none."""
+    return None
+
+
+def insert_trace(connection: apsw.Connection, encoded: Encoded, tail: Tail, pack: Pack = keep_plain) -> bool:
     """Add a trace; ``False`` when the same content is there already.
 
     Raises ``TraceRejectedError`` when its id stands for other content.
@@ -44,27 +69,27 @@ def insert_trace(connection: apsw.Connection, encoded: Encoded) -> bool:
         raise TraceRejectedError(
             f"trace {encoded.trace.id} is already recorded with other content; it was put in the dead letter"
         )
-    seq = (connection.execute("SELECT max(seq) FROM trace").get or 0) + 1
-    entry, previous = chain_head(connection)
+    entry = tail.entry + 1
     values = summary_values(encoded.trace)
     try:
-        connection.execute(_INSERT, (seq, entry + 1, entry + 1, *values))
+        connection.execute(_INSERT, (tail.seq + 1, entry, entry, *values))
     except (OverflowError, TypeError, UnicodeEncodeError) as error:
         raise TraceRejectedError(
             f"trace {encoded.trace.id} has a value that no column can hold: {error}; it was put in the dead letter"
         ) from error
-    _append(connection, entry + 1, previous, seq, encoded)
+    tail.seq += 1
+    _append(connection, tail, tail.seq, encoded, pack)
     return True
 
 
-def revise_trace(connection: apsw.Connection, encoded: Encoded) -> bool:
+def revise_trace(connection: apsw.Connection, encoded: Encoded, tail: Tail, pack: Pack = keep_plain) -> bool:
     """Append a revision, or insert an unknown trace; ``False`` when the newest revision is the same.
 
     Raises ``TraceRejectedError`` when it would change what was decided (S63).
     """
     found = connection.execute(_FOUND, (encoded.trace.id,)).fetchone()
     if found is None:
-        return insert_trace(connection, encoded)
+        return insert_trace(connection, encoded, tail, pack)
     seq, _, newest = found
     if _holds(connection, newest, encoded):
         return False
@@ -73,9 +98,8 @@ def revise_trace(connection: apsw.Connection, encoded: Encoded) -> bool:
         raise TraceRejectedError(
             f"the update of trace {encoded.trace.id} would change what was decided on; it was put in the dead letter"
         )
-    entry, previous = chain_head(connection)
-    connection.execute(_REVISE, (entry + 1, *summary_values(encoded.trace), seq))
-    _append(connection, entry + 1, previous, seq, encoded)
+    connection.execute(_REVISE, (tail.entry + 1, *summary_values(encoded.trace), seq))
+    _append(connection, tail, seq, encoded, pack)
     return True
 
 
@@ -159,9 +183,12 @@ def link(previous: bytes, uid: str, data: bytes) -> bytes:
     return hashlib.sha256(previous + uid.encode() + data).digest()
 
 
-def _append(connection: apsw.Connection, entry: int, previous: bytes, seq: int, encoded: Encoded) -> None:
-    digest = link(previous, encoded.trace.id, encoded.json)
-    connection.execute(_APPEND, (entry, seq, PLAIN, len(encoded.json), encoded.json, digest))
+def _append(connection: apsw.Connection, tail: Tail, seq: int, encoded: Encoded, pack: Pack) -> None:
+    packed = pack(encoded.json)
+    codec, data = (PLAIN, encoded.json) if packed is None else (ZSTD, packed)
+    digest = link(tail.digest, encoded.trace.id, data)
+    connection.execute(_APPEND, (tail.entry + 1, seq, codec, len(encoded.json), data, digest))
+    tail.entry, tail.digest = tail.entry + 1, digest
 
 
 def _holds(connection: apsw.Connection, entry: int, encoded: Encoded) -> bool:

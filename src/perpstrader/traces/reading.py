@@ -1,0 +1,94 @@
+"""Reading traces: what both stores answer in the same words, from whatever connection they read on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
+
+import apsw
+
+from perpstrader.domain.traces import Trace, TraceKind
+from perpstrader.traces import chain, queries
+from perpstrader.traces.contract import MAX_LIMIT, NEAR_MS
+from perpstrader.traces.records import Counters, DeadLetter, Nearby, Page, TraceStats, TraceSummary, Verification
+
+T = TypeVar("T")
+
+
+class Reads(ABC):
+    """The reading half of the contract, see ``traces.contract``."""
+
+    @property
+    @abstractmethod
+    def counters(self) -> Counters:
+        """What this process stored and failed to store."""
+
+    @abstractmethod
+    async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """The answer of ``work``, which sees every acknowledged write."""
+
+    async def get(self, trace_id: str) -> Trace | None:
+        """The trace in its newest revision, or ``None``."""
+        return await self._read(lambda connection: queries.one(connection, trace_id))
+
+    async def recent(self, limit: int = 50, *, strategy: str | None = None) -> list[Trace]:
+        """The newest traces, newest first."""
+        return await self._read(lambda connection: queries.recent(connection, limit, strategy))
+
+    async def summaries(
+        self, limit: int = 50, *, symbol: str | None = None, strategy: str | None = None, kind: TraceKind | None = None
+    ) -> list[TraceSummary]:
+        """The newest summaries, newest first."""
+        filters = {"symbol": symbol, "strategy": strategy, "kind": kind}
+        page = await self._read(lambda connection: queries.find(connection, filters, limit, None))
+        return list(page.rows)
+
+    async def between(
+        self, start_ms: int, end_ms: int, symbol: str | None = None, *, limit: int = MAX_LIMIT
+    ) -> list[Trace]:
+        """The traces of an inclusive range, oldest first."""
+        return await self._read(lambda connection: queries.between(connection, start_ms, end_ms, symbol, limit))
+
+    async def find(
+        self,
+        *,
+        symbol: str | None = None,
+        strategy: str | None = None,
+        kind: TraceKind | None = None,
+        regime: str | None = None,
+        verdict: str | None = None,
+        reason: str | None = None,
+        executed: bool | None = None,
+        error: bool | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """A page of matching summaries, newest first."""
+        filters = {
+            "symbol": symbol, "strategy": strategy, "kind": kind, "regime": regime, "verdict": verdict,
+            "reason": reason, "executed": executed, "error": error, "since_ms": since_ms, "until_ms": until_ms,
+        }  # fmt: skip
+        return await self._read(lambda connection: queries.find(connection, filters, limit, cursor))
+
+    async def near(self, time_ms: int, symbol: str, *, within_ms: int = NEAR_MS) -> Nearby:
+        """What is recorded of a symbol around an instant."""
+        return await self._read(lambda connection: queries.near(connection, time_ms, symbol, within_ms))
+
+    async def unanalyzed(self, limit: int = 100) -> list[Trace]:
+        """The oldest traces that nobody has analysed."""
+        return await self._read(lambda connection: queries.unanalyzed(connection, limit))
+
+    async def stats(self) -> TraceStats:
+        """Totals over the file, and the counters."""
+        return await self._read(lambda connection: queries.stats(connection, self.counters))
+
+    async def dead_letters(self, limit: int = 50) -> list[DeadLetter]:
+        """What could not be recorded, newest first."""
+        return await self._read(lambda connection: queries.dead_letters(connection, limit))
+
+    async def verify(self) -> Verification:
+        """Check the chain and the summaries."""
+        return await self._read(chain.verify)
