@@ -98,7 +98,7 @@ def test_a_strategy_that_fails_is_measured_as_failed_and_one_that_is_skipped_not
     async def act(stage: Stage) -> tuple[Figures, int, StrategyRunner]:
         await stage.bar(8)
         row = _by_name(stage.trader.monitor.snapshot())["strategy"]
-        [runner] = stage.trader.cycle._runners
+        [runner] = stage.trader.cycle.runners
         return row, stage.commands.status().cycles, runner
 
     script = {("BTC", number): fail for number in range(1, 9)}

@@ -51,7 +51,7 @@ def run(
         list[str] | None, typer.Option(help="A shipped name, module:Class or file.py:Class; may be repeated.")
     ] = None,
     feed: Annotated[
-        str | None, typer.Option(metavar="synthetic|DIR", help="The paper exchange's market: generated, or recorded.")
+        str | None, typer.Option(metavar="synthetic", help="The paper exchange's market; `replay` takes recorded ones.")
     ] = None,
     bar: Annotated[str | None, typer.Option(metavar="TIME", help="Length of the bars that are decided on.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the generated market.")] = None,
@@ -161,6 +161,9 @@ class Session:
                 f"longest without a stop {summary.max_unprotected_ms} ms",
                 flush=True,
             )
+            for row in summary.strategies:
+                if row.trouble:
+                    print(f"  {row.trouble}", flush=True)
 
     async def _watch(self) -> None:
         while True:

@@ -86,6 +86,8 @@ def _alarms(status: Status) -> list[Text]:
     lines += [Text(f"not judged: {limit}", style="yellow") for limit in status.inactive]
     if status.heartbeats_late:
         lines.append(Text(f"late: {', '.join(status.heartbeats_late)}", style="red"))
+    troubles = [(row.trouble, "red" if row.failing_since_ms is not None else "dim") for row in status.strategies]
+    lines += [Text(f"! {text}", style=style) for text, style in troubles if text]
     lines += [Text(f"! {incident}", style="yellow") for incident in status.incidents[-_INCIDENTS:]]
     lines += [
         Text(f"alert {clock_text(a.time_ms)} {a.severity} {a.change}: {a.title}: {a.text}", style="dim")

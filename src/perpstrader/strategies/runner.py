@@ -20,6 +20,8 @@ from perpstrader.strategies.port import BaseStrategy, Strategy
 DEFAULT_DEADLINE_MS: Final = 1_000
 BACKOFF_AFTER: Final = 3
 MAX_SKIPPED_CYCLES: Final = 64
+WELL_AFTER: Final = 3
+"""A strategy that failed on a symbol works again when it has answered so often in a row for that symbol."""
 
 _PRICE: Final = (Decimal, type(None))
 _FIELDS: Final[tuple[tuple[str, type | tuple[type, ...], str], ...]] = (
@@ -61,8 +63,10 @@ class StrategyRunner:
     * An asynchronous strategy is cancelled at the deadline.
 
     A late entry is dropped, because its market is gone; a late exit is kept, because a position should still be left.
-    After ``BACKOFF_AFTER`` errors in a row 1, 2, 4, … up to ``MAX_SKIPPED_CYCLES`` cycles are skipped between
-    attempts; the first success ends that. Positions stay protected by their stops at the venue meanwhile.
+    ``failing_since_ms`` is when it began to fail, ``None`` while it works: one good answer between two errors, or one
+    for another symbol, ends nothing. After ``BACKOFF_AFTER`` errors in a row 1, 2, 4, … up to ``MAX_SKIPPED_CYCLES``
+    cycles are skipped between attempts; the first success ends that. Positions stay protected by their stops at the
+    venue meanwhile.
     """
 
     def __init__(
@@ -80,6 +84,9 @@ class StrategyRunner:
         self.errors_in_a_row = 0
         self.skipped_cycles = 0
         self.last_error: str | None = None
+        self.last_error_ms: int | None = None
+        self.failing_since_ms: int | None = None
+        self._unwell: dict[str, int] = {}
         self._clock = clock
         self._deadline_ms = deadline_ms
         self._executor = executor
@@ -134,14 +141,14 @@ class StrategyRunner:
         except asyncio.CancelledError:
             if _is_cancelled_from_outside():
                 raise
-            return self._failed("it cancelled itself", started)
+            return self._failed("it cancelled itself", view, started)
         except TimeoutError as error:
-            return self._failed(str(error) or "TimeoutError", started)
+            return self._failed(str(error) or "TimeoutError", view, started)
         except (Exception, SystemExit) as error:
-            return self._failed(_sentence(error), started)
+            return self._failed(_sentence(error), view, started)
         elapsed = self._clock.monotonic_ns() - started
         if answer is None and elapsed <= self._deadline_ms * 1_000_000:
-            self.errors_in_a_row = 0
+            self._succeeded(view.symbol)
             return Outcome(None, None, elapsed)
         return self._judge(answer, view, started)
 
@@ -149,14 +156,14 @@ class StrategyRunner:
         elapsed = self._clock.monotonic_ns() - started
         fault = None if answer is None else _fault(answer, self.name, view)
         if fault:
-            return self._failed(fault, started)
+            return self._failed(fault, view, started)
         signal = cast("Signal | None", answer)
         if elapsed > self._deadline_ms * 1_000_000:
             kept = signal if signal is not None and signal.is_exit else None
             return self._failed(
-                f"it took {elapsed / 1e6:.0f} ms, more than its deadline of {self._deadline_ms} ms", started, kept
+                f"it took {elapsed / 1e6:.0f} ms, more than its deadline of {self._deadline_ms} ms", view, started, kept
             )
-        self.errors_in_a_row = 0
+        self._succeeded(view.symbol)
         return Outcome(signal, None, elapsed)
 
     async def _ask_elsewhere(self, executor: Executor, view: MarketView) -> object:
@@ -183,10 +190,23 @@ class StrategyRunner:
                 raise
             raise TimeoutError(f"it did not come back within its deadline of {self._deadline_ms} ms") from error
 
-    def _failed(self, error: str, started: int, kept: Signal | None = None) -> Outcome:
+    def _succeeded(self, symbol: str) -> None:
+        self.errors_in_a_row = 0
+        if symbol not in self._unwell:
+            return
+        self._unwell[symbol] -= 1
+        if not self._unwell[symbol]:
+            del self._unwell[symbol]
+            self.failing_since_ms = self.failing_since_ms if self._unwell else None
+
+    def _failed(self, error: str, view: MarketView, started: int, kept: Signal | None = None) -> Outcome:
         self.errors += 1
         self.errors_in_a_row += 1
         self.last_error = error
+        self._unwell[view.symbol] = WELL_AFTER
+        self.last_error_ms = self._clock.now_ms()
+        if self.failing_since_ms is None:
+            self.failing_since_ms = self.last_error_ms
         beyond = self.errors_in_a_row - BACKOFF_AFTER
         if beyond >= 0:
             self._to_skip = min(2 ** min(beyond, 16), MAX_SKIPPED_CYCLES)

@@ -26,6 +26,7 @@ _NOTE_WORDS = {
     NoteCode.TRADER_HALTED: "saw no reason to trade, and entries were halted",
     NoteCode.NOT_READY: "was not asked, because the trader was not ready",
     NoteCode.STRATEGY_FAILED: "failed",
+    NoteCode.STRATEGY_SKIPPED: "was not asked",
 }
 
 

@@ -61,6 +61,7 @@ class NoteCode(enum.StrEnum):
     TRADER_HALTED = "trader_halted"
     NOT_READY = "not_ready"
     STRATEGY_FAILED = "strategy_failed"
+    STRATEGY_SKIPPED = "strategy_skipped"
 
 
 class CycleNote(msgspec.Struct, frozen=True):

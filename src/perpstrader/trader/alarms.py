@@ -31,10 +31,13 @@ SKEW_ALARM_MS: Final = 500
 _BUDGET_PERCENT: Final = 30
 _QUIET_MS: Final = 300_000
 _REMIND_MS: Final = 60_000
+_STRATEGY_LONG_MS: Final = 900_000
+_STRATEGY_CALM_MS: Final = 60_000
+"""A strategy that fails is grave after a quarter of an hour, and well again after a minute without an error."""
 _FINISH_S: Final = 5.0
 _TEXT: Final = 600
 
-_STANDING: Final = frozenset({"stream-down", "clock-skew"})
+_STANDING: Final = frozenset({"stream-down", "clock-skew", "strategy-failed"})
 """Notes of what is looked at as a standing condition, which also says when it is over."""
 _DONE: Final = {
     "liquidation": (Severity.CRITICAL, "a position was liquidated"),
@@ -133,6 +136,7 @@ class Alarms:
         yield from self._unknown_orders()
         yield from self._connection(now_ms)
         yield from self._loops()
+        yield from self._strategies(now_ms)
 
     def _halts(self) -> Iterator[Incident]:
         for halt in self._trader.keeper.state.halts:
@@ -201,6 +205,23 @@ class Alarms:
                     f"late:{beat.name}", Severity.CRITICAL, f"the loop {beat.name} is silent",
                     f"no sign of it for {beat.beat_age_ms // 1000} s, allowed {beat.deadline_ms // 1000} s",
                 )  # fmt: skip
+
+    def _strategies(self, now_ms: int) -> Iterator[Incident]:
+        for runner in self._trader.cycle.runners:
+            if runner.last_error_ms is None:
+                continue
+            since_ms = runner.failing_since_ms
+            if since_ms is None and now_ms - runner.last_error_ms < _STRATEGY_CALM_MS:
+                since_ms = runner.last_error_ms
+            if since_ms is None:
+                continue
+            long = now_ms - since_ms >= _STRATEGY_LONG_MS
+            yield self._incident(
+                f"strategy:{runner.name}", Severity.CRITICAL if long else Severity.WARNING,
+                f"the strategy {runner.name} fails",
+                f"{runner.errors} error(s) and {runner.skipped_cycles} bar(s) skipped so far, the last: "
+                f"{runner.last_error}; its positions keep their stops, the other strategies go on",
+            )  # fmt: skip
 
     def _incident(
         self, key: str, severity: Severity, title: str, text: str, *, symbol: str = "", episode: str = ""

@@ -12,7 +12,8 @@ from random import Random
 import msgspec
 
 from perpstrader.alerts import make_channels
-from perpstrader.domain import PerpsTraderError, plain
+from perpstrader.domain import VenueError, plain
+from perpstrader.domain.errors import UsageError
 from perpstrader.domain.money import CENT
 from perpstrader.paper.build import PaperPlan, open_paper
 from perpstrader.paper.server import LatencyModel
@@ -25,6 +26,7 @@ from perpstrader.trader.account import Identity, lock_files, paper_key, real_key
 from perpstrader.trader.alarms import write_log
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
+from perpstrader.trader.status import StrategyRow, strategy_rows
 from perpstrader.trader.trader import Trader
 from perpstrader.venue.signer import Signer
 
@@ -43,6 +45,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     max_unprotected_ms: int
     clean_exit: bool
     refused_by_reason: dict[str, int]
+    strategies: tuple[StrategyRow, ...] = ()
 
 
 class Running(msgspec.Struct, kw_only=True):
@@ -128,7 +131,7 @@ async def _transport(
 def paper_plan(settings: Settings) -> PaperPlan:
     """The paper exchange that the settings describe; a recorded market is not one that real time can be spent on."""
     if settings.feed.source != "synthetic":
-        raise PerpsTraderError(
+        raise UsageError(
             f"a recorded market is not traded in real time: run `perpstrader replay {settings.feed.path or 'PATH'}`"
         )
     paper = settings.paper
@@ -160,8 +163,9 @@ async def fund_remote(transport: Transport, account: str, usd: str) -> None:
     body = msgspec.json.encode({"user": account, "usd": usd, "onlyIfNew": True})
     answer = await transport.post("/paper/fund", body, timeout_s=10)
     if answer.status != 200:
-        raise PerpsTraderError(
-            f"the paper exchange did not fund {account}: it answered {answer.status}; is it `perpstrader paper`?"
+        raise VenueError(
+            f"the exchange at venue.base_url gave {account} no start funds, it answered {answer.status} to /paper/fund:"
+            " is it `perpstrader paper`, and does it run?"
         )
 
 
@@ -180,4 +184,5 @@ def summary_of(trader: Trader) -> RunSummary:
         max_unprotected_ms=trader.execution.protector.max_unprotected_ms,
         clean_exit=True,
         refused_by_reason=dict(counters.refused_by_reason),
+        strategies=strategy_rows(trader),
     )

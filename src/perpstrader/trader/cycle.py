@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from perpstrader.domain import Candle, MarketView, Signal
-from perpstrader.execution import Execution
+from perpstrader.execution import Execution, Note
 from perpstrader.monitor import Stages
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
@@ -22,6 +24,15 @@ from perpstrader.trader.recorder import Recorder
 from perpstrader.venue.market_data import MarketData
 
 _HISTORY: Final = 400
+_NOTED_MS: Final = 300_000
+"""A strategy that fails now and then is told of in the log at most this often; its counts are always in the status."""
+
+
+class _Heard(msgspec.Struct):
+    """What came of asking the strategies about one bar."""
+
+    signals: int = 0
+    quiet: list[StrategyRunner] = msgspec.field(default_factory=list)
 
 
 class Cycle:
@@ -43,7 +54,7 @@ class Cycle:
         *,
         may_trade: Callable[[], str | None],
     ) -> None:
-        self._runners = runners
+        self.runners = tuple(runners)
         self._decider = decider
         self._execution = execution
         self._market = market
@@ -56,6 +67,7 @@ class Cycle:
         self._history: dict[str, deque[Candle]] = {}
         self._waiting: deque[tuple[Candle, int]] = deque()
         self._wake = asyncio.Event()
+        self._noted_ms: dict[str, int] = {}
         self._busy = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -117,25 +129,43 @@ class Cycle:
             market=market,
             position=self._execution.position(candle.symbol),
         )
-        spoke = False
-        for runner in self._runners:
+        heard = _Heard()
+        for runner in self.runners:
             if runner.wants(candle.symbol, candle.interval):
-                spoke = await self._ask(runner, view, came_ns) or spoke
-        if not spoke:
-            self._note_silence(candle)
+                await self._ask(runner, view, came_ns, heard)
+        if heard.quiet and not heard.signals:
+            self._note_silence(candle, heard.quiet)
 
-    async def _ask(self, runner: StrategyRunner, view: MarketView, came_ns: int) -> bool:
+    async def _ask(self, runner: StrategyRunner, view: MarketView, came_ns: int, heard: _Heard) -> None:
+        """Ask one strategy; what failed or was not asked is written down under its name, and is no silence."""
+        failing = runner.failing_since_ms
         outcome = await runner.on_market(view)
-        if outcome.skipped is None:
-            self._stages.strategy.record(outcome.elapsed_ns, ok=outcome.error is None)
+        if outcome.skipped is not None:
+            self._recorder.silence(view.candle, NoteCode.STRATEGY_SKIPPED, outcome.skipped, runner.name)
+            return
+        self._stages.strategy.record(outcome.elapsed_ns, ok=outcome.error is None)
         if outcome.error is not None:
             self._counters.strategy_errors += 1
-            self._recorder.silence(view.candle, NoteCode.STRATEGY_FAILED, outcome.error, runner.strategy.name)
-            return True
-        if outcome.signal is None:
-            return False
-        self._decide(outcome.signal, view.candle, runner.indicators(view.symbol), came_ns)
-        return True
+            self._recorder.silence(view.candle, NoteCode.STRATEGY_FAILED, outcome.error, runner.name)
+            self._tell_failed(runner, view.symbol, outcome.error)
+        elif failing is not None and runner.failing_since_ms is None:
+            self._tell(runner, view.symbol, "strategy-works", f"{runner.name} works again", grave=False)
+        if outcome.signal is not None:
+            heard.signals += 1
+            self._decide(outcome.signal, view.candle, runner.indicators(view.symbol), came_ns)
+        elif outcome.error is None:
+            heard.quiet.append(runner)
+
+    def _tell_failed(self, runner: StrategyRunner, symbol: str, error: str) -> None:
+        now_ms, last_ms = self._clock.now_ms(), self._noted_ms.get(runner.name)
+        if last_ms is None or now_ms - last_ms >= _NOTED_MS:
+            self._noted_ms[runner.name] = now_ms
+            text = f"{runner.name} failed ({runner.errors} so far): {error}"
+            self._tell(runner, symbol, "strategy-failed", text, grave=True)
+
+    def _tell(self, runner: StrategyRunner, symbol: str, kind: str, text: str, *, grave: bool) -> None:
+        now_ms, name = self._clock.now_ms(), runner.name
+        self._recorder.take(Note(time_ms=now_ms, kind=kind, symbol=symbol, text=text, strategy=name, grave=grave))
 
     def _decide(self, signal: Signal, candle: Candle, indicators: Mapping[str, float], came_ns: int) -> None:
         self._busy += 1
@@ -152,12 +182,13 @@ class Cycle:
         if not self._busy and not self._waiting:
             self.idle.set()
 
-    def _note_silence(self, candle: Candle) -> None:
+    def _note_silence(self, candle: Candle, quiet: Sequence[StrategyRunner]) -> None:
+        """Why those that were asked and wanted nothing wanted nothing."""
         why = self._may_trade()
         if why is not None:
             self._recorder.silence(candle, NoteCode.TRADER_HALTED, why)
             return
-        seen = "; ".join(filter(None, (_said(runner, candle.symbol) for runner in self._runners)))
+        seen = "; ".join(filter(None, (_said(runner, candle.symbol) for runner in quiet)))
         self._recorder.silence(candle, NoteCode.NO_SIGNAL, seen)
 
     def _remember(self, candle: Candle) -> None:

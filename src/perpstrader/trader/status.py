@@ -10,9 +10,11 @@ import msgspec
 from perpstrader.alerts import ChannelState, Incident
 from perpstrader.domain import Approved, Position, Refused, Trace, plain
 from perpstrader.domain.money import CENT, ZERO
+from perpstrader.domain.wording import moment_text, plural
 from perpstrader.trader.trader import Trader
 
 _SHOWN: Final = 12
+_SHOWN_AS_STATE: Final = frozenset({"strategy-failed"})
 _SEVEN_FIGURES: Final = Context(prec=7)
 
 
@@ -90,6 +92,31 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class StrategyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One strategy since the start: bars it was asked about, errors, bars it was not asked about for having failed;
+    ``failing_since_ms`` only while it fails.
+    """
+
+    name: str
+    asked: int
+    signals: int
+    errors: int
+    skipped: int
+    failing_since_ms: int | None
+    last_error: str
+    last_error_ms: int | None
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong with it, in one line; empty when nothing did."""
+        if not self.errors:
+            return ""
+        counted = f"{plural(self.errors, 'error')}, {plural(self.skipped, 'bar')} skipped"
+        since_ms = self.failing_since_ms
+        state = "works again" if since_ms is None else f"fails since {moment_text(since_ms)} UTC"
+        return f"strategy {self.name} {state}: {counted}; last: {self.last_error}"
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The trader now."""
 
@@ -128,6 +155,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[AlertRow, ...] = ()
     open_incidents: tuple[AlertRow, ...] = ()
     alert_channels: tuple[ChannelState, ...] = ()
+    strategies: tuple[StrategyRow, ...] = ()
 
 
 def status_of(trader: Trader) -> Status:
@@ -158,9 +186,7 @@ def status_of(trader: Trader) -> Status:
         positions=tuple(_position(p) for p in portfolio.positions.values()),
         orders=order_rows(trader),
         decisions=tuple(decision_row(t) for t in list(trader.recorder.recent_decisions)[-_SHOWN:]),
-        incidents=tuple(f"{n.kind} {n.symbol} {n.text}".replace("  ", " ") for n in trader.recorder.recent if n.grave)[
-            -_SHOWN:
-        ],
+        incidents=_events(trader),
         connected=trader.connected,
         reconciled=portfolio.reconciled,
         journal_pending=trader.execution.desk.journal.pending,
@@ -178,7 +204,26 @@ def status_of(trader: Trader) -> Status:
         alerts=tuple(_alert(a.incident, a.change.value) for a in desk.shown()[-_SHOWN:]) if desk is not None else (),
         open_incidents=tuple(_alert(i, "open") for i in desk.book.open()) if desk is not None else (),
         alert_channels=desk.channels() if desk is not None else (),
+        strategies=strategy_rows(trader),
     )
+
+
+def strategy_rows(trader: Trader) -> tuple[StrategyRow, ...]:
+    """How each strategy does."""
+    return tuple(
+        StrategyRow(
+            name=runner.name, asked=runner.calls, signals=trader.counters.signals_by_strategy.get(runner.name, 0),
+            errors=runner.errors, skipped=runner.skipped_cycles, failing_since_ms=runner.failing_since_ms,
+            last_error=runner.last_error or "", last_error_ms=runner.last_error_ms,
+        )
+        for runner in trader.cycle.runners
+    )  # fmt: skip
+
+
+def _events(trader: Trader) -> tuple[str, ...]:
+    """The newest grave notes, without those that are shown as a state."""
+    grave = [note for note in trader.recorder.recent if note.grave and note.kind not in _SHOWN_AS_STATE]
+    return tuple(f"{note.kind} {note.symbol} {note.text}".replace("  ", " ") for note in grave[-_SHOWN:])
 
 
 def order_rows(trader: Trader) -> tuple[OrderRow, ...]:

@@ -138,6 +138,7 @@ NOTES = [
     (NoteCode.TRADER_HALTED, "DAILY_LOSS since 13:02", "entries were halted: DAILY_LOSS since 13:02."),
     (NoteCode.NOT_READY, "not reconciled yet", "the trader was not ready: not reconciled yet."),
     (NoteCode.STRATEGY_FAILED, "ValueError: no bars", "failed: ValueError: no bars."),
+    (NoteCode.STRATEGY_SKIPPED, "it failed 3 times in a row: no bars", "was not asked: it failed 3 times in a row: no bars."),
 ]
 
 
