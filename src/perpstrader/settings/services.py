@@ -44,8 +44,50 @@ class RecoverySettings(Section):
         300_000, "Repeats of an alert within this time are not sent.", unit="ms", env="RECOVERY_ALERT_COOLDOWN_MS"
     )
     max_attempts: int = setting(
-        3, "Attempts a position episode before a person is told.", unit="attempts",
+        3, "Attempts a position episode; then a person is told, and what was reduced is closed.", unit="attempts",
         env="MAX_RECOVERY_ATTEMPTS", ge=1, le=100,
+    )
+    interval_ms: Milliseconds = setting(
+        5_000, "Time between checks of all positions.", unit="ms", why="what is critical is found at its mark"
+    )
+    excessive_loss_fraction: Fraction = setting(
+        Decimal("0.10"), "Loss of a position over which it is closed.", unit="of its cost",
+        why="beyond the widest stop: the stop has failed",
+    )  # fmt: skip
+    critical_liquidation_fraction: Fraction = setting(
+        Decimal("0.10"), "Distance to liquidation under which a position is closed, no longer halved.",
+        unit="of mark price", why="half of the distance that entries keep",
+    )  # fmt: skip
+    risk_limit_tolerance_fraction: Fraction = setting(
+        Decimal("0.25"), "Share by which the market may carry a position past a limit before it is halved.",
+        unit="of the limit", why="trimming a winner at each tick pays fees alone",
+    )  # fmt: skip
+    stuck_window_ms: OptionalMilliseconds = setting(
+        43_200_000, "Time in which the price must move more than `stuck_range_fraction`; 0 turns it off.", unit="ms",
+        why="half a day",
+    )  # fmt: skip
+    stuck_range_fraction: Fraction = setting(
+        Decimal("0.005"), "Highest less lowest price of that time under which a position is stuck.", unit="of price",
+        why="the original's",
+    )  # fmt: skip
+    stuck_action: Literal["alert", "reduce"] = setting(
+        "alert", "What is done about a stuck position: tell, or halve it.", why="a quiet market costs funding alone"
+    )
+    stale_age_ms: Milliseconds = setting(
+        86_400_000, "Age over which a position is reported as stale.", unit="ms", why="the original's 24 h"
+    )
+    max_hold_ms: OptionalMilliseconds = setting(
+        0, "Age over which a position is closed; 0 never closes for age.", unit="ms", why="a strategy knows its horizon"
+    )
+    orphaned_action: Literal["alert", "close"] = setting(
+        "alert", "What is done about a position whose strategy is no longer loaded: tell, or close it.",
+        why="it has its stop, and the settings may come back",
+    )  # fmt: skip
+    max_mark_age_ms: Milliseconds = setting(
+        15_000, "Oldest mark that recovery judges by.", unit="ms", why="the oracle ticks each 3 s"
+    )
+    max_account_age_ms: Milliseconds = setting(
+        120_000, "Oldest account that recovery judges by.", unit="ms", why="four comparisons with the venue"
     )
 
 
@@ -64,6 +106,18 @@ class BreakerSettings(Section):
     max_recovery_attempts: int = setting(
         5, "Failed probes in a row before a person is told.", unit="probes",
         env="CB_MAX_RECOVERY_ATTEMPTS", ge=1, le=1000,
+    )
+    failure_rate_fraction: Fraction = setting(
+        Decimal("0.5"), "Share of failed calls in a breaker's window from which it trips.", unit="of calls",
+        why="a few failures among many answers are weather, half of them are not",
+    )  # fmt: skip
+    max_probes: int = setting(1, "Calls that a half-open breaker lets through at a time.", unit="calls", ge=1, le=100)
+    probes_to_close: int = setting(
+        3, "Successful probes in a row that close a breaker.", unit="probes", ge=1, le=100,
+        why="one answer of a venue in trouble is no recovery",
+    )  # fmt: skip
+    call_deadline_ms: int = setting(
+        5_000, "Longest time of a probe, a health check, or a call that states none.", unit="ms", gt=0, le=120_000
     )
     health_interval_ms: Milliseconds = setting(30_000, "Time between health checks.", unit="ms")
 

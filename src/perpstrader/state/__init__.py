@@ -1,7 +1,8 @@
-"""state.db, what the trader must not forget: intents, ledger, signals, risk state, halts, episodes, audit."""
+"""state.db, what the trader must not forget: intents, ledger, signals, risk state, halts, breakers, episodes, audit."""
 
 from perpstrader.state._codec import utc_day
 from perpstrader.state.audit import AuditEntry, AuditRepository
+from perpstrader.state.breakers import BreakersRepository
 from perpstrader.state.database import owner_of
 from perpstrader.state.episodes import Episode, EpisodesRepository
 from perpstrader.state.halts import HaltRecord, HaltsRepository
@@ -13,7 +14,7 @@ from perpstrader.state.signals import SignalsRepository
 from perpstrader.state.store import StateStore, Transaction
 
 __all__ = [
-    "AuditEntry", "AuditRepository", "BookedFill", "Episode", "EpisodesRepository", "HaltRecord", "HaltsRepository",
-    "IntentsRepository", "LedgerRepository", "LedgerTotals", "MetaRepository", "RiskRepository", "SignalsRepository",
-    "StateStore", "Transaction", "owner_of", "utc_day",
+    "AuditEntry", "AuditRepository", "BookedFill", "BreakersRepository", "Episode", "EpisodesRepository", "HaltRecord",
+    "HaltsRepository", "IntentsRepository", "LedgerRepository", "LedgerTotals", "MetaRepository", "RiskRepository",
+    "SignalsRepository", "StateStore", "Transaction", "owner_of", "utc_day",
 ]  # fmt: skip

@@ -83,5 +83,12 @@ CREATE TABLE audit (
 ) STRICT;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_FIRST,)
+_BREAKERS: Final = """
+CREATE TABLE breakers (
+    name TEXT PRIMARY KEY, state TEXT NOT NULL, since_ms INTEGER NOT NULL, until_ms INTEGER,
+    failed_probes INTEGER NOT NULL, failure TEXT NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_FIRST, _BREAKERS)
 """Step ``n``, from 1, takes a file from schema version ``n - 1`` to ``n`` in one transaction with its number."""

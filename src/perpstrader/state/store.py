@@ -13,6 +13,7 @@ from perpstrader.domain.errors import StateError
 from perpstrader.runtime.executor import Executor
 from perpstrader.state import database
 from perpstrader.state.audit import AuditRepository
+from perpstrader.state.breakers import BreakersRepository
 from perpstrader.state.episodes import EpisodesRepository
 from perpstrader.state.halts import HaltsRepository
 from perpstrader.state.intents import IntentsRepository
@@ -27,7 +28,7 @@ T = TypeVar("T")
 class Transaction:
     """What a transaction may touch, one repository a subject; valid only inside the function it was handed to."""
 
-    __slots__ = ("audit", "episodes", "halts", "intents", "ledger", "meta", "risk", "signals")
+    __slots__ = ("audit", "breakers", "episodes", "halts", "intents", "ledger", "meta", "risk", "signals")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.meta = MetaRepository(connection)
@@ -38,6 +39,7 @@ class Transaction:
         self.risk = RiskRepository(connection, self.halts)
         self.episodes = EpisodesRepository(connection)
         self.audit = AuditRepository(connection)
+        self.breakers = BreakersRepository(connection)
 
 
 class StateStore:
