@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
@@ -44,6 +45,9 @@ _WIDENING: Final = (Decimal(1), Decimal(3), Decimal(5), Decimal(10))
 _TELL_AFTER: Final = 5
 _VERIFY_READS: Final = 6
 
+OnSent = Callable[[Order], object]
+"""Told of each order of an exit that has left for the venue, whatever it answers; must not raise."""
+
 
 class ExitReport(msgspec.Struct, frozen=True, kw_only=True):
     """What an exit did: ``flat`` is said only after the venue showed it; ``left`` is the signed size that remains."""
@@ -71,6 +75,7 @@ class _Exit(msgspec.Struct, kw_only=True):
     slice: Decimal | None = None
     post_only: bool = False
     refused: str = ""
+    on_sent: OnSent | None = None
 
 
 class ExitDesk:
@@ -80,7 +85,7 @@ class ExitDesk:
         self._desk = desk
         self._fills = fills
         self._plans: dict[str, asyncio.Task[ExitReport]] = {}
-        self._full: dict[str, str] = {}
+        self._full: dict[str, tuple[str, OnSent | None]] = {}
         self._handled: dict[str, None] = {}
 
     def in_progress(self, symbol: str) -> bool:
@@ -91,27 +96,29 @@ class ExitDesk:
         """True while a task of this process sends or settles the attempt."""
         return symbol in self._plans or cloid in self._handled
 
-    async def close(self, symbol: str, reason: str) -> ExitReport:
+    async def close(self, symbol: str, reason: str, *, on_sent: OnSent | None = None) -> ExitReport:
         """Close the whole position; joins the plan that is already closing it."""
         if symbol in self._plans:
-            self._full[symbol] = reason
+            self._full[symbol] = reason, on_sent
             return await asyncio.shield(self._plans[symbol])
-        return await self._start(symbol, None, reason)
+        return await self._start(symbol, None, reason, on_sent)
 
-    async def reduce(self, symbol: str, size: Decimal, reason: str) -> ExitReport:
+    async def reduce(
+        self, symbol: str, size: Decimal, reason: str, *, on_sent: OnSent | None = None
+    ) -> ExitReport:
         """Sell ``size`` of the position, at most what fills have shown; joins a plan that is already running."""
         if symbol in self._plans:
             return await asyncio.shield(self._plans[symbol])
-        return await self._start(symbol, size, reason)
+        return await self._start(symbol, size, reason, on_sent)
 
-    async def _start(self, symbol: str, size: Decimal | None, reason: str) -> ExitReport:
+    async def _start(self, symbol: str, size: Decimal | None, reason: str, on_sent: OnSent | None) -> ExitReport:
         holding = self._desk.positions.holdings.get(symbol)
         if holding is None:
             flat = await self._shown_flat(symbol)
             text = "already flat" if flat else "our book is flat, but the venue has not shown that it is"
             return ExitReport(symbol=symbol, episode="", flat=flat, closed=ZERO, left=ZERO, attempts=0,
                               average_price=None, text=text)  # fmt: skip
-        task = self._desk.pool.spawn(f"exit-{symbol}", self._run(symbol, holding.episode, size, reason))
+        task = self._desk.pool.spawn(f"exit-{symbol}", self._run(symbol, holding.episode, size, reason, on_sent))
         if task is None:
             text = "the trader is stopping; the position keeps its stop"
             return ExitReport(symbol=symbol, episode=holding.episode, flat=False, closed=ZERO, left=holding.size,
@@ -119,22 +126,26 @@ class ExitDesk:
         self._plans[symbol] = task
         return await asyncio.shield(task)
 
-    async def _run(self, symbol: str, episode: str, size: Decimal | None, reason: str) -> ExitReport:
+    async def _run(
+        self, symbol: str, episode: str, size: Decimal | None, reason: str, on_sent: OnSent | None
+    ) -> ExitReport:
         try:
             self._desk.say("exit-started", symbol, reason, episode=episode)
             with self._desk.stages.exit.measure():
-                return await self._until_done(symbol, episode, size, reason)
+                return await self._until_done(symbol, episode, size, reason, on_sent)
         finally:
             self._plans.pop(symbol, None)
             self._full.pop(symbol, None)
 
-    async def _until_done(self, symbol: str, episode: str, size: Decimal | None, reason: str) -> ExitReport:
+    async def _until_done(
+        self, symbol: str, episode: str, size: Decimal | None, reason: str, on_sent: OnSent | None
+    ) -> ExitReport:
         start = abs(self._desk.positions.size(symbol))
-        plan = _Exit(symbol=symbol, episode=episode, reason=reason, start=start, size=size)
+        plan = _Exit(symbol=symbol, episode=episode, reason=reason, start=start, size=size, on_sent=on_sent)
         pause = _RETRY_PAUSE_S
         while True:
             if symbol in self._full:
-                plan.size, plan.reason = None, self._full[symbol]
+                plan.size, (plan.reason, plan.on_sent) = None, self._full[symbol]
             holding = self._desk.positions.holdings.get(symbol)
             if holding is not None and holding.episode != plan.episode:
                 if symbol not in self._full:
@@ -188,6 +199,8 @@ class ExitDesk:
         # Whoever dies here leaves the order in the book, where reconciliation settles it.
         await self._desk.journal.within(self._desk.record(order), self._desk.settings.state_deadline_ms)
         [ack] = await self._desk.send([order])
+        if plan.on_sent is not None and not isinstance(ack, NotSent):
+            plan.on_sent(order)
         if isinstance(ack, Filled):
             await self._filled_at_once(order, ack, full=plan.size is None)
         elif isinstance(ack, Rejected):

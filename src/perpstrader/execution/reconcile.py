@@ -97,11 +97,23 @@ class Reconciler:
         self._read_money = read_money
         self._on_adopted = on_adopted
         self._on_record = on_record
+        self.followed: dict[str, Difference] = {}
+        """Where two readings agreed against our book, by symbol: what it said, and what it follows since."""
         self._suspects: dict[str, tuple[Decimal, Decimal, int]] = {}
         self._running = False
         self._asked_again = False
         self._rechecking = False
         self._starting = True
+        self.compared_ms = 0
+
+    def lost_touch(self) -> None:
+        """The stream is down: what happens meanwhile is not seen, so nothing counts as compared until it is back."""
+        self._view.reconciled = self._view.in_touch = False
+
+    async def in_touch_again(self) -> ReconcileReport:
+        """The stream is back: what it may have missed is read."""
+        self._view.in_touch = True
+        return await self.run()
 
     async def run(self) -> ReconcileReport:
         """One comparison; an incomplete one (the venue not readable) leaves ``reconciled`` as it was, and says so.
@@ -113,14 +125,18 @@ class Reconciler:
             self._asked_again = True
             return ReconcileReport(complete=False, text="a comparison is running already")
         self._running, self._asked_again = True, False
+        began_ms = self._desk.clock.now_ms()
         try:
             with self._desk.stages.reconcile.measure():
                 report = await self._compare()
         except VenueError as error:
+            self._desk.reach.missed(began_ms)
             report = ReconcileReport(complete=False, text=str(error))
         finally:
             self._running = False
-        if report.complete and not report.differences:
+        if report.complete:
+            self.compared_ms = began_ms
+        if report.complete and not report.differences and self._view.in_touch and not self._asked_again:
             self._view.reconciled = True
         unfinished = not report.complete or bool(report.differences) or self._asked_again
         if unfinished and not self._rechecking and not self._starting:
@@ -338,6 +354,7 @@ class Reconciler:
         symbol, before = difference.symbol, self._desk.positions.holdings.get(difference.symbol)
         text = f"fills say {difference.ours}, the venue says {difference.venues}"
         self._freeze(symbol, text)
+        self.followed[symbol] = difference
         self._desk.positions.overrule(symbol, theirs.size if theirs else ZERO, theirs.entry_price if theirs else ZERO,
                                       owner=FOREIGN, now_ms=self._desk.venue_clock.now_ms())  # fmt: skip
         holding = self._desk.positions.holdings.get(symbol)
