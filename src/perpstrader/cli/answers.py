@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 import typer
 
 from perpstrader.cli.exits import CliError, ExitCode
-from perpstrader.cli.output import print_json
+from perpstrader.cli.output import print_json, short, show_table, terminal
+from perpstrader.domain.wording import plural
 
 
 def show(answer: dict[str, Any], *, as_json: bool) -> None:
@@ -18,14 +19,35 @@ def show(answer: dict[str, Any], *, as_json: bool) -> None:
     else:
         print(answer["text"])
         details = answer.get("details", {})
+        if isinstance(details.get("exit"), dict):
+            details = details | {"positions": [details["exit"]]}
         for refusal in details.get("refusals", [])[1:]:
             print(f"  also {refusal}")
-        for line in details.get("positions", []):
-            print("  " + " ".join(str(part) for part in (line.values() if isinstance(line, dict) else [line])))
+        _show_exits([row for row in details.get("positions", []) if isinstance(row, dict)])
+        if "entries_canceled" in details:
+            print(f"entries cancelled: {details['entries_canceled']}")
+        for failure in details.get("failed", []):
+            print(f"! {failure}")
         if "trace" in details:
             print(f"why: perpstrader traces explain {details['trace']}")
     if not answer["done"]:
         raise typer.Exit(ExitCode.FAILED)
+
+
+_EXIT_COLUMNS: Final = ("symbol", "closed", "left", "at", "what happened")
+
+
+def _show_exits(reports: list[dict[str, Any]]) -> None:
+    """What became of each position: how much was closed, what is left, at which average price."""
+    if reports:
+        rows = [
+            (
+                str(row["symbol"]), short(row["closed"]), "flat" if row["flat"] else short(row["left"]),
+                short(row["average_price"]), f"{row['text']} ({plural(int(row['attempts']), 'attempt')})",
+            )
+            for row in reports
+        ]  # fmt: skip
+        show_table(terminal(), "Positions", _EXIT_COLUMNS, rows, "")
 
 
 def confirm(word: str, consequence: str, *, yes: bool) -> None:

@@ -16,8 +16,10 @@ from perpstrader.runtime import lock_holder
 
 LOCK_FILE: Final = "lock"
 _READ_S: Final = 15.0
-_COMMAND_S: Final = 180.0
+COMMAND_S: Final = 180.0
 """An exit escalates until the venue shows it done, which takes a while at worst."""
+
+_CODES: Final = {400: ExitCode.USAGE, 401: ExitCode.UNREACHABLE, 421: ExitCode.UNREACHABLE}
 
 
 class Control:
@@ -32,13 +34,13 @@ class Control:
             handlers.append(urllib.request.HTTPSHandler(context=context))
         self._opener = urllib.request.build_opener(*handlers)
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, *, timeout_s: float = _READ_S) -> Any:
         """What the trader answers to a question."""
-        return self._ask(path, None, _READ_S)
+        return self._ask(path, None, timeout_s)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """What the trader answers to a command."""
-        return self._ask(path, json.dumps(body).encode(), _COMMAND_S)
+        return self._ask(path, json.dumps(body).encode(), COMMAND_S)
 
     def _ask(self, path: str, body: bytes | None, timeout_s: float) -> Any:
         request = urllib.request.Request(self._url + path, data=body, headers=self._headers)
@@ -46,8 +48,7 @@ class Control:
             with self._opener.open(request, timeout=timeout_s) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
-            code = ExitCode.UNREACHABLE if error.code in (401, 421) else ExitCode.FAILED
-            raise CliError(f"the trader says: {_sentence(error)}", code) from error
+            raise CliError(f"the trader says: {_sentence(error)}", _CODES.get(error.code, ExitCode.FAILED)) from error
         except TimeoutError as error:
             raise CliError(
                 f"no answer from the trader at {self._url} within {timeout_s:g} s; it may still carry it out: "
@@ -63,6 +64,16 @@ def _sentence(error: urllib.error.HTTPError) -> str:
         return str(json.loads(error.read())["error"])
     except (OSError, ValueError, KeyError, TypeError):
         return f"HTTP {error.code}"
+
+
+def need_trader(control: Control | None, data_dir: Path, what: str) -> Control:
+    """The control port, or the sentence that only a running trader can do this (exit code 3)."""
+    if control is not None:
+        return control
+    raise CliError(
+        f"no trader runs with {data_dir}, and only a running one can {what}: start it with `perpstrader run`"
+        " (after `perpstrader halt`, so that it opens nothing), or do it at the venue", ExitCode.UNREACHABLE,
+    )  # fmt: skip
 
 
 def find(data_dir: Path) -> Control | None:

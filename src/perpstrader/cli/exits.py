@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from perpstrader.domain.errors import PerpsTraderError, StateError, UnsafeError, VenueError
+from perpstrader.domain.errors import PerpsTraderError, StateError, UnsafeError, UsageError, VenueError
 
 
 class ExitCode(enum.IntEnum):
@@ -20,8 +20,8 @@ class ExitCode(enum.IntEnum):
 MEANINGS = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "refused or failed",
-    ExitCode.USAGE: "wrong usage or settings",
-    ExitCode.UNREACHABLE: "trader or venue cannot be reached",
+    ExitCode.USAGE: "wrong usage or settings; nothing was done",
+    ExitCode.UNREACHABLE: "trader or venue cannot be reached, or gives no usable answer",
     ExitCode.UNSAFE: "not safe to go on (state damaged or in use, account in doubt)",
 }
 
@@ -41,7 +41,7 @@ def code_of(error: PerpsTraderError) -> ExitCode:
 
     if isinstance(error, CliError):
         return error.code
-    if isinstance(error, SettingsError):
+    if isinstance(error, SettingsError | UsageError):
         return ExitCode.USAGE
     if isinstance(error, TransportError | VenueError):
         return ExitCode.UNREACHABLE

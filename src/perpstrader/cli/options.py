@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -29,6 +30,17 @@ def seconds(text: str) -> float:
     if match is None or float(match[1]) <= 0:
         raise typer.BadParameter(f"{text!r} is no duration; write 20s, 250ms, 5m or 1h")
     return float(match[1]) * _SECONDS[match[2] or "s"]
+
+
+def number(text: str) -> str:
+    """A price or size above 0 as the venue takes them, such as ``94000.5``; its digits are kept as they are."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value <= 0:
+        raise typer.BadParameter(f"{text!r} is no price or size; write a number above 0, such as 94000.5")
+    return text
 
 
 def settings_from(config: Path | None, data_dir: Path | None, **overrides: object) -> Settings:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any, Final
 
 import msgspec
 from rich import box
@@ -12,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from perpstrader.domain import plain
 from perpstrader.trader.status import DecisionRow, OrderRow, PositionRow
 
+_SEVEN_FIGURES: Final = Context(prec=7)
 VERDICT_STYLES = {"approved": "green", "refused": "yellow", "halt": "red", "incident": "red"}
 
 
@@ -25,6 +28,14 @@ def terminal() -> Console:
 def print_json(value: Any) -> None:
     """One line; money as text, so that no digit is lost."""
     print(msgspec.json.encode(value).decode(), flush=True)
+
+
+def short(number: object) -> str:
+    """A price or size as text with at most seven significant figures; ``-`` where there is none."""
+    try:
+        return plain(_SEVEN_FIGURES.plus(Decimal(str(number)))) if number is not None else "-"
+    except InvalidOperation:
+        return str(number)
 
 
 def clock_text(time_ms: int) -> str:

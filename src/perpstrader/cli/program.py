@@ -27,6 +27,7 @@ VERBS: Final = {
     "signal": (TELL, "Hand the trader a signal; it decides whether and how much."),
     "halt": (TELL, "No entries from now on; exits and protection go on."),
     "resume": (TELL, "Release the halts that an operator may release."),
+    "close": (TELL, "One position out at market."),
     "flatten": (TELL, "Halt, cancel entries, close everything, verify."),
     "traces": (WHY, "The decision record: list, show, explain."),
     "alerts": (WHY, "Whether a person would be reached: test."),

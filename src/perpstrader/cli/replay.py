@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from perpstrader.cli import logs
-from perpstrader.cli.exits import CliError
+from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, settings_from
 from perpstrader.cli.output import print_json, terminal
 from perpstrader.cli.progress import progress_bar
@@ -35,7 +35,7 @@ def replay(
 ) -> None:
     """Replay a recording as fast as it goes, and report. Equal recording, settings and seed give equal results."""
     if not path.exists():
-        raise CliError(f"there is no recording at {path}")
+        raise CliError(f"there is no recording at {path}", ExitCode.USAGE)
     settings = settings_from(
         config, data_dir, venue__network="paper", trader__strategies=",".join(strategy) if strategy else None
     )

@@ -10,7 +10,7 @@ import typer
 from perpstrader.cli.answers import show
 from perpstrader.cli.control import find
 from perpstrader.cli.exits import CliError, ExitCode
-from perpstrader.cli.options import Config, DataDir, Json, actor, place, seconds
+from perpstrader.cli.options import Config, DataDir, Json, actor, number, place, seconds
 
 app = typer.Typer(add_completion=False)
 
@@ -30,16 +30,20 @@ class Deed(enum.StrEnum):
     REDUCE = "reduce"
 
 
+def _price(text: str, shown: str = "PRICE") -> Any:
+    return typer.Option(parser=number, metavar=shown, help=text)
+
+
 @app.command()
 def signal(
     symbol: Annotated[str, typer.Argument(help="The venue's symbol, such as BTC.")],
     side: Annotated[Way, typer.Argument(help="Side of the position.")],
     action: Annotated[Deed, typer.Option(help="What to do.")] = Deed.OPEN,
     confidence: Annotated[float, typer.Option(min=0.0, max=1.0, help="From 0 to 1; scales the risk taken.")] = 1.0,
-    stop: Annotated[str | None, typer.Option(help="Stop price; without it the default distance.")] = None,
-    target: Annotated[str | None, typer.Option(help="Target price.")] = None,
-    entry: Annotated[str | None, typer.Option(help="Entry price of a resting order; without it at market.")] = None,
-    size: Annotated[str | None, typer.Option(help="Most that is wanted, in base units.")] = None,
+    stop: Annotated[str | None, _price("Stop price; without it the default distance.")] = None,
+    target: Annotated[str | None, _price("Target price.")] = None,
+    entry: Annotated[str | None, _price("Price of a resting order; without it at market.")] = None,
+    size: Annotated[str | None, _price("Most that is wanted, in base units.", "SIZE")] = None,
     ttl: Annotated[float, typer.Option(parser=seconds, metavar="TIME", help="How long it is good for.")] = "60s",  # type: ignore[assignment]  # typer parses the default too
     strategy: Annotated[str, typer.Option(help="In whose name; 'operator' may exit any position.")] = "external",
     episode: Annotated[str | None, typer.Option(help="The position meant, for exits.")] = None,

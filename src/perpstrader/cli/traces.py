@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -29,12 +30,19 @@ _Replay = Annotated[
 _COLUMNS: Final = ("time (UTC)", "id", "symbol", "strategy", "wanted", "verdict", "reason")
 
 
+class Verdict(enum.StrEnum):
+    """What was said of a signal."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
 @app.command("list")
 def list_(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
     symbol: Annotated[str | None, typer.Option(help="Of this symbol only.")] = None,
     strategy: Annotated[str | None, typer.Option(help="Of this strategy only.")] = None,
-    verdict: Annotated[str | None, typer.Option(metavar="approved|refused", help="With this verdict only.")] = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="With this verdict only.")] = None,
     kind: Annotated[TraceKind | None, typer.Option(help="Of this kind only.")] = None,
     replay: _Replay = None,
     as_json: Json = False,
@@ -42,9 +50,10 @@ def list_(
     config: Config = None,
 ) -> None:
     """The newest decisions with verdict and reason."""
+    word = verdict.value if verdict is not None else None
 
     async def read(store: TraceStore) -> tuple[TraceSummary, ...]:
-        page = await store.find(symbol=symbol, strategy=strategy, verdict=verdict, kind=kind, limit=limit)
+        page = await store.find(symbol=symbol, strategy=strategy, verdict=word, kind=kind, limit=limit)
         return page.rows
 
     rows = _with_store(_file(data_dir, config, replay), read)

@@ -4,6 +4,7 @@
 
     PerpsTraderError                 a clear sentence for a person; never a stack trace on a terminal
     ├── MoneyError                   a number that is no money: float, non-finite, out of range
+    ├── UsageError                   what was asked with does not exist: a strategy, an interval, a file
     ├── SettingsError                a key, its value, what is allowed           (settings)
     ├── FeedError                    a recorded or generated market that cannot be used   (paper)
     ├── StateError                   the file on disk cannot be read, is newer, or is held by another
@@ -21,6 +22,10 @@ class PerpsTraderError(Exception):
 
 class MoneyError(PerpsTraderError):
     """A value that must not become money: a float, a non-finite number, or one out of its range."""
+
+
+class UsageError(PerpsTraderError):
+    """A name or value that was asked with and that there is not; nothing was done."""
 
 
 class StateError(PerpsTraderError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
+from difflib import get_close_matches
 from typing import Final
 
 from perpstrader.domain.money import plain
@@ -17,6 +19,13 @@ _FRACTIONS: Final = ("of ", "move of ", "beyond ")
 def plural(count: int, noun: str, many: str = "") -> str:
     """``1 position``, ``2 positions``; ``many`` where the plural is not made by an s."""
     return f"{count} {noun if count == 1 else many or f'{noun}s'}"
+
+
+def near_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, upper and lower case aside; ``None`` where none is near."""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
 
 
 def moment_text(time_ms: int) -> str:

@@ -121,7 +121,9 @@ def read_environment(reading: Reading, env: Mapping[str, str]) -> None:
         if key is not None:
             reading.take(CATALOG[key], env[name], Origin("environment", f"env {name}"), percent=name in PERCENT_ENV)
         elif name.startswith(PREFIX) and name not in OTHER_ENV:
-            near = nearest_name(name, [known for known in ENV_NAMES if known.startswith(PREFIX)])
+            ours = [known.removeprefix(PREFIX) for known in ENV_NAMES if known.startswith(PREFIX)]
+            bare = nearest_name(name.removeprefix(PREFIX), ours)
+            near = f"{PREFIX}{bare}" if bare else None
             value = shown(env[name], name=f"{name} {near}")
             reading.problems.append(f"{name}={value} (environment) is not a setting" + _did_you_mean(near))
 

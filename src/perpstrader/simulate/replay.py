@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from perpstrader.domain import INTERVAL_MS, PerpsTraderError
+from perpstrader.domain import INTERVAL_MS
+from perpstrader.domain.errors import UsageError
 from perpstrader.domain.money import CENT, MICRO, ZERO
 from perpstrader.paper.feeds import Feed, open_replay
 from perpstrader.report import (
@@ -71,7 +72,7 @@ def replay(
     ``<data_dir>/replays/<fingerprint>``.
     """
     if interval not in INTERVAL_MS:
-        raise PerpsTraderError(f"interval {interval!r} is not known; allowed are {', '.join(INTERVAL_MS)}")
+        raise UsageError(f"interval {interval!r} is not known; allowed are {', '.join(INTERVAL_MS)}")
     feed = open_replay(path, interval, seed=seed)
     folder = (data_dir or settings.data_dir) / "replays"
     work = folder / f".running-{os.getpid()}"

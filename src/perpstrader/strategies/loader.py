@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from perpstrader.domain.errors import PerpsTraderError
+from perpstrader.domain.errors import UsageError
 from perpstrader.strategies.funding import FundingStrategy
 from perpstrader.strategies.port import Strategy
 from perpstrader.strategies.reversion import ReversionStrategy
@@ -28,7 +28,7 @@ BUILT_IN: Final[Mapping[str, type[Strategy]]] = {
 }
 
 
-class StrategyError(PerpsTraderError):
+class StrategyError(UsageError):
     """A strategy that cannot be built: not found, broken, or given a parameter that it does not take."""
 
 

@@ -6,6 +6,7 @@ resume) is prepared first: the confirmation is bound to the exact action, is goo
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from random import Random
@@ -23,7 +24,7 @@ from perpstrader.domain import (
     TraceKind,
     dec,
 )
-from perpstrader.domain.wording import plural
+from perpstrader.domain.wording import near_name, plural
 from perpstrader.monitor import PerformanceReport, openmetrics
 from perpstrader.trader.decisions import OPERATOR, Decision
 from perpstrader.trader.status import Status, status_of
@@ -83,6 +84,7 @@ class Commands:
         self._rng = rng
         self._prepared: OrderedDict[str, Confirmation] = OrderedDict()
         self._done: OrderedDict[tuple[str, str], CommandResult] = OrderedDict()
+        self._flattens: dict[str, asyncio.Task[CommandResult]] = {}
         self._signals = 0
 
     def status(self) -> Status:
@@ -155,11 +157,25 @@ class Commands:
         return confirmation
 
     async def flatten(self, reason: str, *, actor: str, token: str, key: str = "") -> CommandResult:
-        """Halt, cancel entries, close everything, verify; answers with what happened to each position (S05)."""
+        """Halt, cancel entries, close everything, verify; answers with what happened to each position (S05).
+
+        Whoever asks goes away: it goes on. Who asks again with its ``key`` waits for the same one's answer.
+        """
         if (known := self._done.get(("flatten", key))) is not None:
             return known
-        self._require(reason, "flatten")
-        self._confirm("flatten", token, reason)
+        task = self._flattens.get(key) if key else None
+        if task is None:
+            self._require(reason, "flatten")
+            self._confirm("flatten", token, reason)
+            pool = self._trader.execution.desk.pool
+            task = pool.spawn(f"flatten-{key or 'now'}", self._flatten(reason, actor, key))
+            if task is None:
+                raise CommandError("the trader is stopping; its policy decides what becomes of the positions")
+            self._flattens[key] = task
+            task.add_done_callback(lambda done: self._flattens.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _flatten(self, reason: str, actor: str, key: str) -> CommandResult:
         await self._trader.halt_in_time(HaltKind.OPERATOR, f"flatten: {reason}", actor)
         report = await self._trader.execution.flatten(reason)
         text = (
@@ -179,16 +195,17 @@ class Commands:
         released = [halt.kind.value for halt in self._trader.keeper.state.halts]
         await self._trader.keeper.resume(actor, reason)
         self._trader.execution.view.frozen.clear()
-        left = self._trader.may_trade()
+        left = self._trader.halted()
         text = f"released {', '.join(released) or 'nothing'}" + (f"; still {left}" if left else "; entries begin again")
         return await self._record("resume", {}, actor, reason, left is None, text, key=key)
 
     async def close(self, symbol: str, reason: str, *, actor: str) -> CommandResult:
         """Close one position, as the operator."""
         now = self._trader.clock.now_ms()
-        holding = self._trader.execution.desk.positions.holdings.get(symbol)
+        holdings = self._trader.execution.desk.positions.holdings
+        holding = holdings.get(symbol)
         if holding is None:
-            return CommandResult(command="close", done=False, text=f"there is no position in {symbol}")
+            return CommandResult(command="close", done=False, text=_no_position(symbol, holdings))
         signal = Signal(
             id=f"{actor}-close-{now}",
             action=Action.CLOSE,
@@ -200,7 +217,10 @@ class Commands:
             episode=holding.episode,
             reason=reason,
         )
-        result = self._told(await self._trader.decider.decide(signal))
+        decision = await self._trader.decider.decide(signal)
+        told = self._told(decision)
+        done = decision.exit.flat if decision.exit is not None else told.done
+        result = msgspec.structs.replace(told, command="close", done=done)
         self._audit("close", _named(signal), actor, reason, result.text)
         return result
 
@@ -268,6 +288,13 @@ class Commands:
             while len(self._done) > _REMEMBERED:
                 self._done.popitem(last=False)
         return result
+
+
+def _no_position(symbol: str, held: Mapping[str, object]) -> str:
+    """What is wrong, and what was probably meant."""
+    near = near_name(symbol, held)
+    hint = f"; did you mean {near}?" if near else f"; open are {', '.join(held)}" if held else ""
+    return f"there is no position in {symbol}{hint}"
 
 
 def _money(text: str | None) -> Any:

@@ -32,6 +32,7 @@ from perpstrader.domain import (
     VenueError,
     Verdict,
 )
+from perpstrader.domain.wording import near_name
 from perpstrader.execution import EntryReport, Execution, ExitReport
 from perpstrader.monitor import Stages
 from perpstrader.risk.contract import RiskManager
@@ -161,8 +162,10 @@ class Decider:
     async def _evidence(self, symbol: str) -> tuple[Portfolio, MarketSnapshot] | Refusal:
         """An account and a book read for this decision, and a leverage that the venue has confirmed (S30, S34)."""
         if symbol not in self._symbols:
-            return Refusal(reason=Reason.UNKNOWN_SYMBOL, value=symbol, limit=", ".join(sorted(self._symbols)),
-                           hint="add it to trader.symbols")  # fmt: skip
+            near = near_name(symbol, sorted(self._symbols))
+            hint = f"did you mean {near}?" if near else "add it to trader.symbols"
+            limit = f"one of {', '.join(sorted(self._symbols))}"
+            return Refusal(reason=Reason.UNKNOWN_SYMBOL, value=symbol, limit=limit, hint=hint)
         await self._execution.confirm_leverage(symbol, self._leverage)
         for _ in range(_READS):
             try:

@@ -150,7 +150,7 @@ def test_books_that_do_not_balance_and_liquidations_raise_an_alarm(report: Repla
     )
     page = render_html(wrong)
     assert "The books do not balance: net PnL and equity differ by $0.01" in page
-    assert "2 liquidation(s)" in page
+    assert "2 liquidations happened" in page
 
 
 def test_a_long_run_lists_its_last_trades_and_says_so() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from perpstrader.domain.market import INTERVAL_MS
 from perpstrader.paper.engine.market import BarClose
-from perpstrader.paper.feeds.contract import FeedError
+from perpstrader.paper.feeds.contract import FeedError, IntervalError
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
@@ -15,18 +15,18 @@ _NAMES: Final = {ms: name for name, ms in INTERVAL_MS.items()}
 
 
 def interval_length(interval: str) -> int:
-    """The length of a named interval in milliseconds; raises ``FeedError`` for an unknown name."""
+    """The length of a named interval in milliseconds; raises ``IntervalError`` for an unknown name."""
     length = INTERVAL_MS.get(interval)
     if length is None:
-        raise FeedError(f"interval {interval!r} is not known; allowed are {', '.join(INTERVAL_MS)}")
+        raise IntervalError(f"interval {interval!r} is not known; allowed are {', '.join(INTERVAL_MS)}")
     return length
 
 
 def interval_name(length_ms: int) -> str:
-    """The name of an interval; raises ``FeedError`` for a length that has none."""
+    """The name of an interval; raises ``IntervalError`` for a length that has none."""
     name = _NAMES.get(length_ms)
     if name is None:
-        raise FeedError(f"bars of {length_ms} ms are not offered; allowed are {', '.join(INTERVAL_MS)}")
+        raise IntervalError(f"bars of {length_ms} ms are not offered; allowed are {', '.join(INTERVAL_MS)}")
     return name
 
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from perpstrader.domain.errors import PerpsTraderError
+from perpstrader.domain.errors import PerpsTraderError, UsageError
 from perpstrader.paper.engine.assets import EngineAsset
 from perpstrader.paper.engine.market import BarClose, MarketUpdate
 
@@ -18,6 +18,10 @@ Grade = Literal["synthetic", "candle", "bbo", "book"]
 
 class FeedError(PerpsTraderError):
     """A recorded or generated market that cannot be used; the sentence names the file, the row and the rule."""
+
+
+class IntervalError(FeedError, UsageError):
+    """A length of bars that there is not; the sentence names those that there are."""
 
 
 class FeedStep(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,58 @@
+"""What an operator asks of a running trader by name: one position closed, a flatten whose answer is asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.scenario.kit import Stage, go, play
+from tests.scenario.market import calm
+
+from perpstrader.domain import Side
+from perpstrader.trader.commands import CommandError
+
+LONG = {("BTC", 1): go(Side.LONG, 57_000, 66_000)}
+
+
+def test_one_position_is_closed_by_the_operator_and_shown_flat() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(2)
+        assert stage.position("BTC") > 0
+        result = await stage.commands.close("BTC", "enough", actor="tester")
+        assert (result.command, result.done) == ("close", True)
+        assert stage.position("BTC") == 0
+        assert result.details["exit"]["flat"]
+
+    play({"BTC": calm(60_000)}, {"alpha": LONG}, act)
+
+
+def test_a_symbol_that_is_nearly_right_gets_the_right_one_named_and_nothing_is_done() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(2)
+        result = await stage.commands.close("btc", "enough", actor="tester")
+        assert (result.done, result.text) == (False, "there is no position in btc; did you mean BTC?")
+        assert "open are BTC" in (await stage.commands.close("XRP", "enough", actor="tester")).text
+        asked = await stage.signal("btc", Side.LONG)
+        assert asked.text == "refused: UNKNOWN_SYMBOL: btc, must be one of BTC (did you mean BTC?)"
+        assert stage.position("BTC") > 0
+
+    play({"BTC": calm(60_000)}, {"alpha": LONG}, act)
+
+
+def test_S71_who_asks_again_for_a_flatten_gets_the_same_ones_answer() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(2)
+        token = stage.commands.prepare("flatten", {}).token
+        first = asyncio.create_task(stage.commands.flatten("enough", actor="tester", token=token, key="k"))
+        await stage.seconds(0)
+        again = asyncio.create_task(stage.commands.flatten("enough", actor="tester", token="", key="k"))
+        await stage.seconds(0)
+        first.cancel()
+        result = await again
+        assert result.done
+        assert await stage.commands.flatten("enough", actor="tester", token="", key="k") == result
+        assert len(stage.fills("BTC")) == 2
+        with pytest.raises(CommandError, match="needs its own confirmation"):
+            await stage.commands.flatten("enough", actor="tester", token="", key="another")
+
+    play({"BTC": calm(60_000)}, {"alpha": LONG}, act)
