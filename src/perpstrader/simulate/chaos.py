@@ -11,8 +11,10 @@ from typing import Final
 
 from perpstrader.paper.faults import FaultKind, FrameFate, RandomFaults, RequestFate
 from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, Transport, TransportError
+from perpstrader.simulate.invariants import Witness
 from perpstrader.simulate.plan import Crash, Moment, Plan
 from perpstrader.simulate.reach import Reach
+from perpstrader.venue.wire import info
 
 LATE_MS: Final = 1_500
 """A request that took longer than any round trip of the latency model counts as time out of reach."""
@@ -77,13 +79,12 @@ class MortalTransport:
     """
 
     def __init__(
-        self, inner: Transport, now_ms: Callable[[], int], reach: Reach, on_sent: Callable[[bytes], None],
-        crash: Crash | None,
-    ) -> None:  # fmt: skip
+        self, inner: Transport, now_ms: Callable[[], int], reach: Reach, witness: Witness, crash: Crash | None
+    ) -> None:
         self._inner = inner
         self._now_ms = now_ms
         self._reach = reach
-        self._on_sent = on_sent
+        self._witness = witness
         self._crash = crash
         self._signed = 0
         self._dead = False
@@ -94,14 +95,18 @@ class MortalTransport:
         await self._maybe_die(path, Moment.BEFORE_SENDING)
         if path == "/exchange":
             self._signed += 1
-            self._on_sent(body)
+            self._witness.sent(body)
         begin_ms = self._now_ms()
         try:
             answer = await self._inner.post(path, body, timeout_s=timeout_s)
-        except (TransportError, asyncio.CancelledError):
+        except (TransportError, asyncio.CancelledError) as error:
             self._reach.add(begin_ms, PAUSE_MS)
+            if path == "/exchange" and isinstance(error, TransportError) and not error.sent:
+                self._witness.never_left(body)
             raise
         await self._maybe_die(path, Moment.BEFORE_THE_ANSWER)
+        if path == "/info" and answer.status == 200:
+            self._note_read(body)
         if answer.status != 200 or self._now_ms() - begin_ms > LATE_MS:
             self._reach.add(begin_ms, PAUSE_MS)
         else:
@@ -113,6 +118,7 @@ class MortalTransport:
 
         def frame(raw: bytes) -> None:
             if not self._dead:
+                self._witness.conduct.learned("stream")
                 on_frame(raw)
 
         def close(reason: str) -> None:
@@ -132,6 +138,13 @@ class MortalTransport:
         self._dead = True
         self._reach.lose(TRADER)
         await self._inner.close()
+
+    def _note_read(self, body: bytes) -> None:
+        request = info.decode_request(body)
+        if request.type == "clearinghouseState":
+            self._witness.conduct.learned("account")
+        elif request.type == "l2Book":
+            self._witness.conduct.learned(f"book {request.coin}")
 
     async def _maybe_die(self, path: str, moment: Moment) -> None:
         if self._dead:

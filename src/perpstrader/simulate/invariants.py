@@ -29,6 +29,8 @@ from perpstrader.paper.engine import (
     Tpsl,
 )
 from perpstrader.paper.engine.orders import Builder, Grouping
+from perpstrader.settings import Settings
+from perpstrader.simulate.conduct import Conduct
 from perpstrader.simulate.reach import Reach
 from perpstrader.venue.wire import actions, exchange
 
@@ -46,13 +48,21 @@ _FALSE_ALARMS: Final = frozenset(
 )
 
 
+STRANGER: Final = "stranger"
+"""The strategy that owns nothing and yet wants to close and reduce (S38)."""
+
+
 class Witness:
     """Sees one account at the venue; ``failures`` are sentences, ``evaluated`` counts by invariant."""
 
+    engine: Exchange
+    """The exchange that the witness sits in."""
+
     def __init__(
-        self, user: str, assets: Sequence[EngineAsset], now_ms: Callable[[], int], reach: Reach, deadline_ms: int
+        self, user: str, assets: Sequence[EngineAsset], now_ms: Callable[[], int], reach: Reach, settings: Settings
     ) -> None:
         self.user = user
+        self.conduct = Conduct(self.judge, settings, assets, now_ms, reach)
         self.failures: list[str] = []
         self.evaluated: dict[str, int] = {}
         self.orders = 0
@@ -61,7 +71,7 @@ class Witness:
         self._assets = {asset.coin: asset for asset in assets}
         self._now_ms = now_ms
         self._reach = reach
-        self._deadline_ms = deadline_ms
+        self._deadline_ms = settings.execution.protection_deadline_ms
         self._intents: dict[str, Order] = {}
         self._bytes_of: dict[str, bytes] = {}
         self._filled: dict[str, Decimal] = {}
@@ -84,22 +94,31 @@ class Witness:
 
     def meant(self, order: Order) -> None:
         """The trader names an order, or says something new of it."""
+        if order.cloid not in self._intents and order.intent.reason.startswith(STRANGER):
+            self.judge("S38", False, f"{order.intent.purpose} {order.cloid} in {order.intent.symbol} is a stranger's")
         self._intents.setdefault(order.cloid, order)
 
     def sent(self, body: bytes) -> None:
         """A signed request leaves the trader."""
-        action = exchange.decode_request(body).action
-        if not isinstance(action, actions.Order):
-            return
-        for wire in action.orders:
-            if wire.reduce_only:
-                continue
+        request = exchange.decode_request(body)
+        for wire in _orders_in(request):
             cloid = wire.cloid or ""
+            meant = self._intents.get(cloid)
+            if wire.reduce_only:
+                if meant is not None and meant.intent.purpose is Purpose.EXIT:
+                    self.conduct.exit_leaves(meant, request.expires_after or 0)
+                continue
+            if meant is not None:
+                self.conduct.entry_leaves(meant, self.engine, self.user)
             before = self._bytes_of.setdefault(cloid, body)
             self.judge("S11", before == body, f"the entry {cloid} was sent again in another request")
             if self.halted_since_ms is not None:
                 text = f"the entry {cloid} was sent at {self._now_ms()}, halted since {self.halted_since_ms}"
                 self.judge("S40", False, text)
+
+    def never_left(self, body: bytes) -> None:
+        """Of this signed request not a byte went out."""
+        self.conduct.arrived([wire.cloid or "" for wire in _orders_in(exchange.decode_request(body))])
 
     def refused_while_halted(self) -> None:
         """Somebody wanted an entry during a halt, and was refused."""
@@ -115,6 +134,8 @@ class Witness:
 
     def placed(self, orders: Sequence[NewOrder | Reject], results: Sequence[PlaceResult], held: dict[str, int]) -> None:
         """The venue answered an order action; ``held`` are the positions before it."""
+        self.conduct.arrived([order.cloid or "" for order in orders if isinstance(order, NewOrder)])
+        has_entry = False
         for order, result in zip(orders, results, strict=False):
             self.orders += 1
             rejected = result.reject.code if isinstance(result, Rejected) else None
@@ -127,6 +148,11 @@ class Witness:
             if intent is not None and intent.intent.purpose is not Purpose.ENTRY and held.get(order.coin):
                 text = f"{_worded(order)} is a {intent.intent.purpose} but not reduce-only, at {held[order.coin]} lots"
                 self.judge("S02", order.reduce_only, text)
+            if intent is not None and rejected is None:
+                has_entry = has_entry or intent.intent.purpose is Purpose.ENTRY
+                self.conduct.stop_placed(order, intent)
+        if has_entry:
+            self.conduct.within_limits(self.engine, self.user, self.engine.open_orders(self.user))
 
     def happened(self, events: Iterable[Event]) -> None:
         """Events of the engine, in their order."""
@@ -148,6 +174,8 @@ class Witness:
             self.judge("S02", before * (after - before) > 0, f"{told}: an entry traded against it")
         if order is None:
             return
+        if purpose is Purpose.ENTRY:
+            self.conduct.entry_filled(fill.coin, self.engine, self.user)
         size = Decimal(fill.size).scaleb(-self._assets[fill.coin].size_decimals)
         for key in _keys(order):
             total = self._filled[key] = self._filled.get(key, Decimal(0)) + size
@@ -155,6 +183,7 @@ class Witness:
 
     def settled(self, engine: Exchange) -> None:
         """After each step of the engine: orders and protection as they stand now."""
+        self.conduct.look(engine, self.user)
         version = engine.state_version(self.user)
         if version == self._version:
             return
@@ -210,6 +239,7 @@ class WitnessedExchange(Exchange):
     def __init__(self, assets: Sequence[EngineAsset], config: EngineConfig, witness: Witness) -> None:
         super().__init__(assets, config)
         self._witness = witness
+        witness.engine = self
 
     def place(
         self, user: str, orders: Sequence[NewOrder | Reject], grouping: Grouping, now_ms: int,
@@ -228,6 +258,10 @@ class WitnessedExchange(Exchange):
         self._witness.happened(events)
         self._witness.settled(self)
         return events
+
+
+def _orders_in(request: exchange.SignedRequest) -> Sequence[actions.OrderWire]:
+    return request.action.orders if isinstance(request.action, actions.Order) else ()
 
 
 def _keys(order: Order) -> tuple[str, ...]:

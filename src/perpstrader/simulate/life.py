@@ -10,13 +10,13 @@ from random import Random
 from typing import Any, Final
 
 from perpstrader.domain import Order, PerpsTraderError, Reason, Refused, Trace
-from perpstrader.runtime import InlineExecutor, VirtualClock
+from perpstrader.runtime import AccountLock, InlineExecutor, VirtualClock
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings import Settings
 from perpstrader.simulate.chaos import MortalTransport
+from perpstrader.simulate.disk import DiskFaults, FailingStore
 from perpstrader.simulate.invariants import Witness
 from perpstrader.simulate.operator import Operator
-from perpstrader.state import StateStore
 from perpstrader.traces import TraceStore
 from perpstrader.trader.account import Identity
 from perpstrader.trader.build import Deps, build_trader
@@ -48,7 +48,7 @@ class Life:
 
     def __init__(
         self, settings: Settings, clock: VirtualClock, identity: Identity, rng: Random, transport: MortalTransport,
-        witness: Witness, state_path: Path,
+        witness: Witness, state_path: Path, disk: DiskFaults,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._clock = clock
@@ -57,21 +57,30 @@ class Life:
         self.transport = transport
         self._witness = witness
         self._state_path = state_path
+        self._disk = disk
         self._files = AsyncExitStack()
-        self.store: StateStore
+        self.store: FailingStore
         self.trader: Trader | None = None
         self.commands: Commands
         self.errors: list[str] = []
         self._operating = TaskPool(self._failed)
         self._operator: asyncio.Task[None] | None = None
 
+    @property
+    def lock_path(self) -> Path:
+        """What keeps a second writer from the account (S75)."""
+        return self._state_path.parent / "lock"
+
     async def start(self) -> None:
         """Open the files and start the trader; raises where it refuses to start."""
         executor = InlineExecutor()
-        self.store = await StateStore.open(
+        self._witness.conduct.born()
+        self._files.enter_context(AccountLock(self.lock_path, self._identity.account))
+        self.store = await FailingStore.open(
             self._state_path, executor=executor, account=self._identity.account, network="paper",
             new_epoch=lambda: self._rng.getrandbits(64), durable=False,
         )  # fmt: skip
+        self.store.faults = self._disk
         self._files.push_async_callback(self.store.close)
         traces = await self._files.enter_async_context(TraceStore.open(None, executor=executor, synchronous="OFF"))
         deps = Deps(
@@ -85,7 +94,9 @@ class Life:
         """Let the operator work from now on."""
         assert self.trader is not None
         rng = Random(self._rng.getrandbits(64))
-        operator = Operator(self.trader, self.commands, self._clock, rng, self._witness, self._operating)
+        operator = Operator(
+            self.trader, self.commands, self._clock, rng, self._witness, self._operating, self.lock_path
+        )
         self._operator = self._operating.spawn("operator", operator.run())
 
     async def end_operator(self) -> None:

@@ -18,6 +18,7 @@ _LIGHT: Final = FaultRates(
     delay=0.02, lag=0.03, frame_twice=0.01, socket_dropped=0.0001, socket_frozen=0.00004, most_delay_s=12.0,
 )  # fmt: skip
 _ROUGH: Final = 3
+_FEW_REQUESTS: Final = 0.25
 _DEPOSITS_USD: Final = (500, 10_000, 2_000_000, 5_000_000)
 
 
@@ -47,6 +48,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one world that its seed decides before it begins; ``start_ms`` is UTC.
 
     ``deposit_usd`` is small enough to meet the venue's minimum, or large enough that orders fill in part.
+    ``disk_failures`` is how probably a commit to ``state.db`` fails, ``requests_left`` what others have left of the
+    address's budget, ``None`` for all of it, and ``max_positions`` the account's own limit.
     """
 
     seed: int
@@ -58,6 +61,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rates: FaultRates
     blackouts: tuple[Blackout, ...]
     crashes: tuple[Crash, ...]
+    disk_failures: float
+    requests_left: int | None
+    max_positions: int
 
 
 def plan_of(seed: int) -> Plan:
@@ -76,6 +82,8 @@ def plan_of(seed: int) -> Plan:
         seed=seed, start_ms=start_ms, duration_s=duration_s, symbols=tuple(rng.sample(SYMBOLS, 3)),
         deposit_usd=rng.choice(_DEPOSITS_USD), has_latency=rng.random() < 0.5, rates=_times(_LIGHT, level),
         blackouts=tuple(blackouts), crashes=tuple(crashes),
+        disk_failures=rng.choice((0.0, 0.01, 0.03)), max_positions=rng.choice((2, 3)),
+        requests_left=rng.randint(950, 1_200) if rng.random() < _FEW_REQUESTS else None,
     )  # fmt: skip
 
 

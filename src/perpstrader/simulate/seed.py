@@ -19,6 +19,8 @@ from perpstrader.runtime import VirtualClock
 from perpstrader.runtime.loop import run_virtual
 from perpstrader.settings import RiskSettings, Settings, TraderSettings
 from perpstrader.simulate.chaos import MortalTransport, PlannedFaults
+from perpstrader.simulate.conduct import WitnessedBudget, WitnessedWeights
+from perpstrader.simulate.disk import DiskFaults
 from perpstrader.simulate.ending import judge_the_end
 from perpstrader.simulate.invariants import Witness, WitnessedExchange
 from perpstrader.simulate.life import Life
@@ -26,6 +28,7 @@ from perpstrader.simulate.meddler import Meddler
 from perpstrader.simulate.plan import Plan, plan_of
 from perpstrader.simulate.reach import Reach
 from perpstrader.simulate.world import LEAD_MS, simulated_identity
+from perpstrader.venue.wire.limits import BASE_REQUESTS
 
 _MICRO: Final = 1_000_000
 _RESTART_S: Final = 2.0
@@ -74,7 +77,8 @@ def campaign_settings(plan: Plan) -> Settings:
     wide = Decimal("0.9")
     risk = RiskSettings(
         max_entries_per_day=100_000, max_entries_per_symbol_day=100_000, max_entries_per_minute=30,
-        loss_streak_limit=100_000, daily_loss_entry_stop_fraction=wide, max_daily_loss_fraction=wide,
+        loss_streak_limit=100_000, max_positions=plan.max_positions,
+        daily_loss_entry_stop_fraction=wide, max_daily_loss_fraction=wide,
         drawdown_halve_fraction=wide, max_drawdown_fraction=wide, volatility_reduce_fraction=wide,
         volatility_stop_fraction=wide, max_depth_fraction=Decimal(1), max_market_order_fraction=Decimal(1),
         min_symbol_volume_usd=Decimal(1),
@@ -114,16 +118,29 @@ class _World:
         self._reach = Reach(clock.now_ms)
         self._witness = Witness(
             self._identity.account, self._feed.assets, clock.now_ms, self._reach,
-            self._settings.execution.protection_deadline_ms,
+            self._settings,
         )  # fmt: skip
         self._engine = WitnessedExchange(self._feed.assets, EngineConfig(), self._witness)
-        self._venue = PaperVenue(self._engine, self._feed, clock, VenueConfig())
+        self._venue = PaperVenue(self._engine, self._feed, clock, VenueConfig(enforce_ip_limits=True))
+        self._watch_limits()
+        self._disk = DiskFaults(Random(f"campaign disk {plan.seed}"), plan.disk_failures, self._is_at_stake)
         self._faults = PlannedFaults(plan, self._seconds, self._is_at_stake, self._reach)
         self._meddler = Meddler(self._engine, self._identity.account, clock, Random(f"campaign meddler {plan.seed}"))
         self._crashes = list(plan.crashes)
         self._deaths = 0
+        self._deaths_at_stake = 0
         self._errors: list[str] = []
         self._survivors: tuple[asyncio.Task[Any], ...] = ()
+
+    def _watch_limits(self) -> None:
+        """The venue counts what it is asked for, and others may have used much of the address's budget already."""
+        world, account, witness = self._venue.world, self._identity.account, self._witness
+        world.weights, world.budget = WitnessedWeights(witness.judge), WitnessedBudget(witness.judge)
+        if self._plan.requests_left is not None:
+            world.budget.used[account] = BASE_REQUESTS - self._plan.requests_left
+        witness.conduct.use_budget(
+            lambda: world.budget.cap(self._engine.user_volume(account)) - world.budget.used.get(account, 0)
+        )
 
     async def live(self) -> SeedOutcome:
         """Run to the plan's end, then let everything settle and judge it."""
@@ -143,6 +160,7 @@ class _World:
             await self._bury(life, crash)
             life = await self._born(group)
         self._faults.end()
+        self._disk.end()
         meddling.cancel()
         await life.end_operator()
         assert life.trader is not None
@@ -173,9 +191,11 @@ class _World:
         latency = LatencyModel() if self._plan.has_latency else None
         inner = InProcessTransport(self._venue, Random(self._rng.getrandbits(64)), latency, faults=self._faults)
         crash = self._crashes[0] if self._crashes else None
-        transport = MortalTransport(inner, self._clock.now_ms, self._reach, self._witness.sent, crash)
+        transport = MortalTransport(inner, self._clock.now_ms, self._reach, self._witness, crash)
         rng = Random(self._rng.getrandbits(64))
-        return Life(self._settings, self._clock, self._identity, rng, transport, self._witness, self._state_path)
+        return Life(
+            self._settings, self._clock, self._identity, rng, transport, self._witness, self._state_path, self._disk
+        )
 
     async def _run_until_death(self, life: Life) -> float | None:
         """How long it stays dead; ``None`` where it lives to see the end."""
@@ -189,6 +209,7 @@ class _World:
 
     async def _bury(self, life: Life, dead_s: float) -> None:
         self._deaths += 1
+        self._deaths_at_stake += self._is_at_stake()
         del self._crashes[0]
         await life.kill(self._survivors)
         self._errors += life.errors
@@ -209,7 +230,10 @@ class _World:
         unforeseen = [f"an error nobody foresaw: {text}" for text in dict.fromkeys(self._errors)]
         return SeedOutcome(
             seed=self._plan.seed, failures=(*self._witness.failures, *unforeseen),
-            faults={kind.value: count for kind, count in self._faults.landed.items()},
+            faults={
+                **{kind.value: count for kind, count in self._faults.landed.items()},
+                "state_write": self._disk.landed, "crash": self._deaths_at_stake,
+            },
             evaluated=dict(sorted(self._witness.evaluated.items())), orders=self._witness.orders, deaths=self._deaths,
             longest_unprotected_ms=self._witness.longest_unprotected_ms, virtual_seconds=self._seconds(),
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import apsw
 
@@ -70,7 +70,7 @@ class StateStore:
         network: str,
         new_epoch: Callable[[], int],
         durable: bool = True,
-    ) -> StateStore:
+    ) -> Self:
         """The store of this account on this network, created where there is none; ``path`` ``None`` keeps it in memory.
 
         ``new_epoch`` draws a random 64-bit number, called once for a new, restored or copied file. Raises
@@ -78,7 +78,7 @@ class StateStore:
         the caller's to close.
         """
 
-        def build() -> StateStore:
+        def build() -> Self:
             connection = database.open_database(
                 path, account=account, network=network, new_epoch=new_epoch, durable=durable
             )
@@ -127,7 +127,7 @@ class StateStore:
         """Nothing is open any more; calling it twice does no harm."""
         await self._executor.run(self._close)
 
-    async def __aenter__(self) -> StateStore:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -32,6 +32,10 @@ class ClientWeights:
             return weight <= self._limit
         return self._sums[client] + weight <= self._limit
 
+    def spent(self, client: str) -> int:
+        """The client's weight in the window, as of the last call of ``allows``."""
+        return self._sums.get(client, 0)
+
     def spend(self, client: str, weight: int, now_ms: int) -> None:
         """Count ``weight``; rows that an answer turned out to have may bring a client over its limit."""
         if weight:
