@@ -46,7 +46,8 @@ def test_data() -> Path:
 
 
 class ProofRecord:
-    """Writes ``build/prove.json`` when a full-size run ends: what ran, how it ended, its time and its figures.
+    """What ran, how it ended, its time and its figures: said at the end of a run, and of a run at full size written to
+    ``build/prove.json``.
 
     A test adds figures with pytest's ``record_property(name, value)``.
     """
@@ -63,24 +64,47 @@ class ProofRecord:
             entry["outcome"] = report.outcome
         entry["figures"].update(report.user_properties)
 
+    def proofs(self) -> dict[str, dict[str, Any]]:
+        """The tests that have figures."""
+        return {name: entry for name, entry in sorted(self.tests.items()) if entry["figures"]}
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The figures, a line a proof."""
+        proofs = self.proofs()
+        if proofs:
+            terminalreporter.section("figures at full size" if PROVE else "figures of a sample; `make prove` has more")
+        for name, entry in proofs.items():
+            figures = ", ".join(f"{key} {value}" for key, value in entry["figures"].items())
+            terminalreporter.write_line(f"{name.split('::')[-1]} ({entry['seconds']:.0f} s): {figures}")
+        if PROVE:
+            terminalreporter.write_line(f"all of it: {self.target}")
+
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write the record, whatever the run's outcome."""
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-        ).stdout.strip()
+        """Write the record of a run at full size, whatever its outcome."""
+        if not PROVE:
+            return
         record = {
-            "commit": commit or None,
+            "commit": _git("rev-parse", "HEAD") or None,
+            "clean": not _git("status", "--porcelain", "--untracked-files=no"),
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "exit_status": int(exitstatus),
+            "seconds": round(sum(entry["seconds"] for entry in self.tests.values()), 1),
             "outcomes": dict(sorted(Counter(entry["outcome"] for entry in self.tests.values()).items())),
+            "proofs": self.proofs(),
             "tests": dict(sorted(self.tests.items())),
         }
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self.target.write_text(json.dumps(record, indent=1, default=str) + "\n")
 
 
+def _git(*arguments: str) -> str:
+    """What git says; nothing where this is no clone."""
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Record a full-size run; with several workers their controller sees every report."""
-    if PROVE and not hasattr(config, "workerinput"):
+    """Record a run; with several workers their controller sees every report."""
+    if not hasattr(config, "workerinput"):
         config.pluginmanager.register(ProofRecord(ROOT / "build" / "prove.json"))

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import apsw
@@ -23,8 +22,10 @@ from tests.e2e.processes import command, environment, free_port, started, wait_u
 from perpstrader.cli.control import Control, find
 from perpstrader.console import read_run_file
 from perpstrader.domain.cloids import read_cloid
+from perpstrader.state import utc_day
 
 BUSY = f"{Path(__file__).with_name('busy.py')}:Busy"
+BAR = "250ms"
 LOOSE = {
     "PERPSTRADER_RISK__MAX_ENTRIES_PER_DAY": "100000", "PERPSTRADER_RISK__MAX_ENTRIES_PER_SYMBOL_DAY": "100000",
     "PERPSTRADER_RISK__MAX_ENTRIES_PER_MINUTE": "1000", "PERPSTRADER_RISK__LOSS_STREAK_LIMIT": "100000",
@@ -32,7 +33,7 @@ LOOSE = {
     "PERPSTRADER_RISK__DAILY_LOSS_ENTRY_STOP_FRACTION": "0.8", "PERPSTRADER_RISK__MAX_DAILY_LOSS_FRACTION": "0.9",
     "PERPSTRADER_RISK__DRAWDOWN_HALVE_FRACTION": "0.8", "PERPSTRADER_RISK__MAX_DRAWDOWN_FRACTION": "0.9",
     "PERPSTRADER_RISK__VOLATILITY_STOP_FRACTION": "1", "PERPSTRADER_RISK__VOLATILITY_REDUCE_FRACTION": "1",
-    "PERPSTRADER_PAPER__BALANCE_USD": "100000",
+    "PERPSTRADER_PAPER__BALANCE_USD": "100000", "PERPSTRADER_EXECUTION__ENTRY_EXPIRY_MS": "2000",
 }  # fmt: skip
 """Limits wide enough that a strategy may trade all the time."""
 
@@ -40,12 +41,14 @@ LOOSE = {
 class Exchange:
     """The paper exchange as a process of its own, and what it says of one account."""
 
-    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
-        self.url = url
+    def __init__(self, port: int, process: subprocess.Popen[str]) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
         self.process = process
         self.fills: dict[int, dict[str, Any]] = {}
         self.oids: dict[str, set[int]] = defaultdict(set)
         self.cloids: dict[int, str] = {}
+        self.shown: Any = None
 
     def info(self, **question: Any) -> Any:
         """The answer of ``/info``."""
@@ -80,6 +83,7 @@ class Exchange:
                 key = order["coin"], order["side"]
                 stops[key] = max(stops[key], Decimal(order["sz"]))
         bare = []
+        self.shown = data["openOrders"], data["clearinghouseState"]["assetPositions"]
         for row in data["clearinghouseState"]["assetPositions"]:
             size = Decimal(row["position"]["szi"])
             coin, side = row["position"]["coin"], "A" if size > 0 else "B"
@@ -93,10 +97,10 @@ def exchange(folder: Path, **more: str) -> Iterator[Exchange]:
     """A paper exchange that outlives traders."""
     port = free_port()
     env = {"PERPSTRADER_PAPER__ENFORCE_LIMITS": "false", **more}
-    with started("paper", "--port", str(port), "--bar", "250ms", "--data-dir", folder, **env) as process:
+    with started("paper", "--port", str(port), "--bar", BAR, "--data-dir", folder, **env) as process:
         assert process.stdout is not None
         assert f"http://127.0.0.1:{port}" in process.stdout.readline(), process.communicate()
-        yield Exchange(f"http://127.0.0.1:{port}", process)
+        yield Exchange(port, process)
 
 
 class Disk:
@@ -144,6 +148,13 @@ class Disk:
             for row in self.rows["halts"] if row["released_ms"] is None
         ]  # fmt: skip
 
+    def was_halted(self, time_ms: int) -> bool:
+        """Whether a halt was in force then."""
+        return any(
+            row["since_ms"] < time_ms and (row["released_ms"] is None or time_ms < row["released_ms"])
+            for row in self.rows["halts"]
+        )
+
     def day(self) -> tuple[Any, ...]:
         """The day, and what its loss is measured from."""
         (row,) = self.rows["risk_state"]
@@ -162,15 +173,16 @@ class Disk:
 class Life:
     """One process of the trader, from its start until it is killed."""
 
-    def __init__(self, folder: Path, venue: Exchange, **more: str) -> None:
+    def __init__(self, folder: Path, port: int, **more: str) -> None:
+        url = f"http://127.0.0.1:{port}"
         env = environment(
-            **LOOSE, HYPERLIQUID_BASE_URL=venue.url, HOME=str(folder), PERPSTRADER_TRADER__STRATEGIES=BUSY, **more
+            **LOOSE, HYPERLIQUID_BASE_URL=url, HOME=str(folder), PERPSTRADER_TRADER__STRATEGIES=BUSY, **more
         )
         self.folder = folder
         self.began = time.monotonic()
         self._output = (folder / "output").open("w+")
         self.process = subprocess.Popen(
-            command("run", "--bar", "250ms", "--data-dir", folder), stdout=self._output, stderr=subprocess.STDOUT,
+            command("run", "--bar", BAR, "--data-dir", folder), stdout=self._output, stderr=subprocess.STDOUT,
             text=True, env=env, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -201,10 +213,8 @@ class Round:
     def __init__(self, folder: Path, venue: Exchange, account: str) -> None:
         self.folder, self.venue, self.account = folder, venue, account
 
-    def check(self, before: Disk, life: Life) -> float:
-        """Everything that must hold after a restart; seconds from the start of the process to all protected."""
-        wait_until(lambda: not self.venue.unprotected(self.account), life.process, look_s=0.01)
-        protected_s = time.monotonic() - life.began
+    def check(self, before: Disk, life: Life) -> None:
+        """Everything that must hold after a restart whose positions are protected again."""
         self.venue.look(self.account)
         seen = set(self.venue.fills)
         wait_until(lambda: seen <= set(Disk.of_living(self.folder).fills()), life.process)
@@ -216,12 +226,12 @@ class Round:
         self._breakers(before, now)
         self._fills(now)
         self._orders(now)
-        return protected_s
 
     def _attempts(self, before: Disk, now: Disk) -> None:
         after = now.attempts()
-        for episode, counts in before.attempts().items():
-            assert after[episode] >= counts, f"{episode}: attempts {counts} before, {after[episode]} after"
+        for episode, (exits, recoveries) in before.attempts().items():
+            assert after[episode][0] >= exits, f"{episode}: {exits} exit attempts before, {after[episode][0]} after"
+            assert after[episode][1] >= recoveries, f"{episode}: recovery attempts are forgotten"
 
     def _breakers(self, before: Disk, now: Disk) -> None:
         """Whatever breakers were remembered before are remembered still."""
@@ -230,29 +240,37 @@ class Round:
             assert names <= {row["name"] for row in now.rows[table]}
 
     def _fills(self, now: Disk) -> None:
-        """No fill is lost, none is invented, none is changed."""
+        """No fill is lost, none is invented, none is changed, and the days add up to them."""
+        days: dict[str, Decimal] = defaultdict(Decimal)
         for tid, row in now.fills().items():
             theirs = self.venue.fills[tid]
             assert (Decimal(row["price"]), Decimal(row["size"])) == (Decimal(theirs["px"]), Decimal(theirs["sz"]))
             assert Decimal(row["closed_pnl_usd"]) == Decimal(theirs["closedPnl"])
             assert Decimal(row["fee_usd"]) == Decimal(theirs["fee"])
+            days[utc_day(theirs["time"])] += Decimal(theirs["closedPnl"]) - Decimal(theirs["fee"])
+        for row in now.rows["ledger_days"]:
+            assert Decimal(row["closed_pnl_usd"]) - Decimal(row["fees_usd"]) == days[row["day"]]
 
     def _orders(self, now: Disk) -> None:
-        """Each cloid is one order at the venue, each is ours, and no intent was filled for more than its size."""
+        """Each cloid is one order at the venue, each is ours, none was made under a halt, and no intent was filled for
+        more than its size.
+        """
         double = {cloid: oids for cloid, oids in self.venue.oids.items() if len(oids) > 1}
         assert not double, f"sent twice: {double}"
-        sizes = {row["number"]: Decimal(json.loads(row["body"])["size"]) for row in now.rows["intents"]}
+        intents = {row["number"]: row for row in now.rows["intents"]}
+        for cloid in self.venue.oids:
+            parts = read_cloid(cloid)
+            assert parts is not None
+            if parts.recorded:
+                assert parts.number in intents, f"{cloid} is at the venue, and its intent was never on disk"
+                row = intents[parts.number]
+                made_ms = row["created_ms"]
+                assert row["purpose"] != "entry" or not now.was_halted(made_ms), f"{cloid} was an entry under a halt"
         filled: dict[int, Decimal] = defaultdict(Decimal)
         for fill in self.venue.fills.values():
-            cloid = self.venue.cloids.get(fill["oid"])
-            parts = read_cloid(cloid)
+            parts = read_cloid(self.venue.cloids.get(fill["oid"]))
             if parts is not None and parts.recorded:
-                assert parts.number in sizes, f"the venue filled {cloid}, whose intent was never on disk"
                 filled[parts.number] += Decimal(fill["sz"])
+        sizes = {number: Decimal(json.loads(intents[number]["body"])["size"]) for number in filled}
         over = {number: (size, sizes[number]) for number, size in filled.items() if size > sizes[number]}
         assert not over, f"filled beyond the intent: {over}"
-
-
-def pause(rng: Random) -> float:
-    """Seconds that a trader lives on; now and then none."""
-    return rng.choice((0.0, rng.uniform(0.0, 0.3), rng.uniform(0.3, 1.2)))
