@@ -1,0 +1,117 @@
+"""The risk manager: what judging a signal and looking at an account costs, and how it grows with the account."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+from perpstrader import risk
+from perpstrader.bench import samples
+from perpstrader.bench.harness import Arm, Case, Subject
+from perpstrader.bench.lab import Lab
+from perpstrader.domain import Verdict
+from perpstrader.risk import baseline
+from perpstrader.settings.limits import RiskSettings
+from perpstrader.settings.trading import ExecutionSettings
+
+COMPONENT: Final = "risk"
+_SIGNALS: Final = 1_000
+_HELD: Final = 10
+_READS: Final = 20_000
+
+_Manager = baseline.RiskManager
+
+
+def cases(lab: Lab) -> list[Case]:
+    """The rows of this component."""
+    many = 50 if lab.quick else _SIGNALS
+    judged = [
+        Case(
+            COMPONENT, "signal-repeated", "us/signal", many, partial(_judging, _HELD, many, 1), claim=10.0,
+            note=f"the same signal {many} times with {_HELD} positions held: the best case of any cache; a live "
+            "market moves between two looks",
+        ),
+        *(
+            Case(
+                COMPONENT, _name("signal-fresh", held), "us/signal", count, partial(_judging, held, count, count),
+                note=f"{count} different signals with {held} positions held: no answer can be reused",
+            )
+            for held, count in ((1, many), (_HELD, many), (100, 2 if lab.quick else 10))
+        ),
+    ]  # fmt: skip
+    looked = [
+        Case(
+            COMPONENT, _name(call, held), "us/call", calls, partial(_looking, call, held, calls),
+            claim=claim if held == _HELD else None,
+            note=f"an unchanged account with {held} positions; a trade or a new mark makes every cached look stale",
+        )
+        for call, claim, held, calls in (
+            ("portfolio-risk", None, 1, 50), ("portfolio-risk", 5.0, _HELD, 20), ("portfolio-risk", None, 100, 1),
+            ("position-risk", None, 1, 100), ("position-risk", None, _HELD, 100), ("position-risk", None, 100, 10),
+            ("position-risk", None, 1_000, 2),
+        )
+    ]  # fmt: skip
+    limit = Case(
+        COMPONENT, "limit-attribute-read", "us/read", _READS, _attribute_reads,
+        note="compare two versions and take an answer from a dict: what a cached verdict cannot cost less than",
+    )  # fmt: skip
+    return [*judged, *looked, limit]
+
+
+def _name(row: str, held: int) -> str:
+    return row if held == _HELD else f"{row}-of-{held}"
+
+
+def _managers(coins: int) -> list[_Manager]:
+    """The plain manager and, once there is one, the other; with room for every position of the samples."""
+    limits = RiskSettings(max_positions=2_000)
+    kinds = [baseline.RiskManager, *([] if risk.RiskManager is baseline.RiskManager else [risk.RiskManager])]
+    return [kind(limits, ExecutionSettings(), samples.LEVERAGE, samples.assets(coins)) for kind in kinds]
+
+
+def _subject(runs: list[Callable[[], Any]], expected: object = None) -> Subject:
+    arms = [Arm(run=run, answer=run) for run in runs]
+    return Subject(arms[0], arms[1] if len(arms) > 1 else None, expected)
+
+
+@asynccontextmanager
+async def _judging(held: int, count: int, different: int) -> AsyncIterator[Subject]:
+    """``count`` judgements of ``different`` signals."""
+    coins = held + 1
+    portfolio, market, state = samples.portfolio(held, coins), samples.market(0), samples.risk_state()
+    asset = samples.assets(coins)["BTC"]
+    wishes = [samples.signal(number % different) for number in range(count)]
+
+    def run(manager: _Manager) -> list[Verdict]:
+        return [manager.evaluate(wish, portfolio, market, asset, state, samples.NOW_MS) for wish in wishes]
+
+    yield _subject([partial(run, manager) for manager in _managers(coins)])
+
+
+@asynccontextmanager
+async def _looking(name: str, held: int, calls: int) -> AsyncIterator[Subject]:
+    portfolio, assets = samples.portfolio(held, held + 1), samples.assets(held + 1)
+    position = portfolio.positions[samples.symbol(1)]
+
+    def run(manager: _Manager) -> list[Any]:
+        if name == "portfolio-risk":
+            return [manager.portfolio_risk(portfolio, assets) for _ in range(calls)]
+        return [manager.position_risk(position, portfolio, assets) for _ in range(calls)]
+
+    yield _subject([partial(run, manager) for manager in _managers(held + 1)])
+
+
+@asynccontextmanager
+async def _attribute_reads() -> AsyncIterator[Subject]:
+    portfolio, kept = samples.portfolio(_HELD, _HELD + 1), {"s0": "approved"}
+
+    def run() -> int:
+        version, found = portfolio.version, 0
+        for _ in range(_READS):
+            if portfolio.version == version and kept["s0"]:
+                found += 1
+        return found
+
+    yield _subject([run], _READS)
