@@ -19,6 +19,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     ``fill_to_stop``        a position's first uncovered fill to a stop that the venue lists, by the venue's clock
     ``exit``                an exit's begin to its report; failed: it ended without one
     ``reconcile``           one comparison with the venue; failed: the venue could not be read
+    ``recovery``            one check of all positions by recovery
     ``state_commit``        one commit of the journal to ``state.db``
     ``trace_store``         one trace or revision until it is acknowledged
     ``info_request``        one request to ``/info``; failed: no answer, or a status other than 200
@@ -34,6 +35,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     fill_to_stop: Timer
     exit: Timer
     reconcile: Timer
+    recovery: Timer
     state_commit: Timer
     trace_store: Timer
     info_request: Timer

@@ -118,6 +118,10 @@ class EpisodesRepository:
             episode_id,
         )
 
+    def reset_recovery_attempts(self, episode_id: str) -> None:
+        """Recoveries of the episode count from zero again; an unknown one is left as it is."""
+        self._connection.execute("UPDATE episodes SET recovery_attempts = 0 WHERE id = ?", (episode_id,))
+
     def get(self, episode_id: str) -> Episode | None:
         """The episode with this id."""
         return self._first("WHERE id = ?", (episode_id,))
