@@ -128,6 +128,13 @@ class Accountant:
             new += 1
         return new
 
+    def book_stop(self, holding: Holding) -> None:
+        """The open episode's plan, best mark and stop moves are queued for the disk; an ended one has nothing to add.
+        """
+        if self._desk.positions.holdings.get(holding.symbol) is holding:
+            live = _frozen(holding)
+            self._desk.journal.later(lambda tx: _store_holding(tx, holding.symbol, live, ended=None, reason=""))
+
     def book_adopted(self, symbol: str, before: Holding | None, holding: Holding | None) -> None:
         """The book has followed the venue: an episode ended, or began, without fills of ours."""
         ended, live = _frozen(before), _frozen(holding)
@@ -205,6 +212,7 @@ def _episode(tx: Transaction, holding: Holding) -> Episode:
         entry_price=entry,
         exit_price=known.exit_price if known is not None else None,
         peak_size=holding.peak_size,
+        peak_price=holding.stops.best_mark,
         stop_price=holding.plan.stop_price,
         target_price=holding.plan.target_price,
         realized_usd=holding.realized_usd - holding.fees_usd,

@@ -29,6 +29,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     risk_usd: Decimal = ZERO
 
 
+class StopHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """How an episode's stop came where it is; it begins and ends with its episode (RM-13).
+
+    ``best_mark`` is the most favourable mark since the first fill, ``first_stop`` the trigger that the episode began
+    with (``None`` while it never moved), ``moved_ms`` when moves of the newest hour were sent, ``why`` what the last
+    confirmed one was for.
+    """
+
+    best_mark: Decimal | None = None
+    first_stop: Decimal | None = None
+    moved_ms: tuple[int, ...] = ()
+    why: str = ""
+
+
 class Holding(msgspec.Struct, kw_only=True):
     """One symbol's open episode. ``cost_usd`` has the sign of ``size``; ``unprotected_since_ms`` is venue time of the
     first uncovered fill.
@@ -45,6 +59,7 @@ class Holding(msgspec.Struct, kw_only=True):
     funding_usd: Decimal = ZERO
     peak_size: Decimal = ZERO
     plan: Plan = msgspec.field(default_factory=Plan)
+    stops: StopHistory = msgspec.field(default_factory=StopHistory)
     unprotected_since_ms: int | None = None
     updated_ms: int = 0
 
@@ -62,6 +77,26 @@ class Holding(msgspec.Struct, kw_only=True):
     def net_usd(self) -> Decimal:
         """Realised so far, net of fees and funding."""
         return self.realized_usd - self.fees_usd + self.funding_usd
+
+    @property
+    def first_stop(self) -> Decimal | None:
+        """The trigger that the episode began with."""
+        return self.stops.first_stop if self.stops.first_stop is not None else self.plan.stop_price
+
+    def see_mark(self, mark: Decimal) -> None:
+        """Remember the mark if it is the most favourable one."""
+        best = self.stops.best_mark
+        if best is None or (mark - best) * self.side.sign > 0:
+            self.stops = msgspec.structs.replace(self.stops, best_mark=mark)
+
+    def follow_stop(self, price: Decimal, limit_price: Decimal) -> bool:
+        """The plan follows a confirmed stop that is tighter, and no other (S22); True where it did."""
+        planned = self.plan.stop_price
+        if planned is not None and (price - planned) * self.side.sign <= 0:
+            return False
+        self.stops = msgspec.structs.replace(self.stops, first_stop=self.first_stop)
+        self.plan = msgspec.structs.replace(self.plan, stop_price=price, stop_limit_price=limit_price)
+        return True
 
 
 class FillEffect(msgspec.Struct, frozen=True, kw_only=True):

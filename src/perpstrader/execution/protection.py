@@ -24,10 +24,10 @@ from perpstrader.domain import (
     Trigger,
     make_cloid,
 )
-from perpstrader.domain.money import MIN_NOTIONAL_USD
 from perpstrader.execution.desk import Desk, class_of
 from perpstrader.execution.fills import FillCollector
 from perpstrader.execution.positions import Holding, Plan
+from perpstrader.execution.stop_prices import listed_stop, looseness, sendable_limit
 from perpstrader.venue.contract import Canceled, NotSent, OrderGroup, OrderRecord, Rejected, Resting
 from perpstrader.venue.wire.errors import ErrorClass, ErrorCode
 
@@ -61,6 +61,7 @@ class Protector:
         self._again: dict[str, None] = {}
         self._confirmed: dict[str, ProtectiveStop] = {}
         self._closing: dict[str, asyncio.Task[object]] = {}
+        self.on_plan: Callable[[Holding], None] = lambda holding: None
         self.max_unprotected_ms = 0
         self.max_outage_ms = 0
 
@@ -78,6 +79,11 @@ class Protector:
             return Protection.EXEMPT
         return Protection.PENDING if self.is_busy(symbol) else Protection.MISSING
 
+    def unprotected_ms(self, symbol: str) -> int:
+        """How long the position has been without a confirmed stop, in time in which the venue could be reached."""
+        holding = self._desk.positions.holdings.get(symbol)
+        return 0 if holding is None or self.stop_of(symbol) is not None else self._unprotected_ms(holding)
+
     def is_settled(self, symbol: str) -> bool:
         """True when there is nothing to do: flat without our stops, or covered by exactly one."""
         holding = self._desk.positions.holdings.get(symbol)
@@ -93,11 +99,37 @@ class Protector:
         lock = self._locks.get(symbol)
         return lock is not None and lock.locked()
 
+    def lock(self, symbol: str) -> asyncio.Lock:
+        """What one pass, or one move of the stop, holds at a time."""
+        return self._locks.setdefault(symbol, asyncio.Lock())
+
+    def was_asked(self, symbol: str) -> bool:
+        """True when somebody asked for a look while the lock was held; who held it looks again."""
+        return symbol in self._again
+
+    def make_stop(self, holding: Holding, size: Decimal, price: Decimal) -> Order:
+        """A first attempt of a stop at ``price``; raises ``PerpsTraderError`` where none can be sent."""
+        return self._protective(Purpose.STOP, holding, size, price, self._stop_limit(holding, price))
+
+    async def take_over(self, holding: Holding, cloid: str, needed: Decimal, *, patient: bool) -> bool:
+        """True when the venue lists the stop ``cloid`` for ``needed``: it is the position's now, and others go (S22).
+
+        The caller holds the lock; a position that changed meanwhile keeps what it has.
+        """
+        order = self._desk.orders.get(cloid)
+        stop = await self._confirm(order, needed, patient=patient) if order is not None else None
+        if stop is None or not self._is_still(holding, needed):
+            return False
+        self._note_confirmed(holding, stop)
+        spare = [other for other in self._desk.orders.live(holding.symbol, Purpose.STOP) if other.cloid != cloid]
+        await self._cancel(holding.symbol, spare, "a tighter stop covers the position")
+        return True
+
     async def ensure(self, symbol: str) -> None:
         """Bring the symbol to a protected (or flat and clean) state; a second caller makes the first look again and
         returns.
         """
-        lock = self._locks.setdefault(symbol, asyncio.Lock())
+        lock = self.lock(symbol)
         if lock.locked():
             self._again[symbol] = None
             return
@@ -136,8 +168,12 @@ class Protector:
         return True
 
     async def _find_or_place(self, holding: Holding, needed: Decimal) -> ProtectiveStop | None:
-        """The confirmed stop of the position's size; ``None`` also when the position changed meanwhile."""
-        for order in reversed(self._desk.orders.live(holding.symbol, Purpose.STOP)):
+        """The confirmed stop of the position's size; ``None`` also when the position changed meanwhile.
+
+        Of two, as a move that was cut short leaves them, the tighter one is looked at first (S22).
+        """
+        newest_first = self._desk.orders.live(holding.symbol, Purpose.STOP)[::-1]
+        for order in sorted(newest_first, key=looseness):
             if order.intent.size == needed and order.intent.side is holding.side and self._may_be_armed(order):
                 fresh = self._desk.venue_clock.now_ms() - order.sent_ms < _FRESH_MS
                 known = order.status not in (OrderStatus.PENDING, OrderStatus.UNKNOWN)
@@ -194,7 +230,7 @@ class Protector:
             if record.group is not OrderGroup.LIVE:
                 await self._gone(order, record)
                 return None
-            stop = _listed(record, order, needed, self._desk.clock.now_ms())
+            stop = listed_stop(record, order, needed, self._desk.clock.now_ms())
             if stop is not None and current is not None and record.status == "open":
                 return stop
         return None
@@ -364,14 +400,7 @@ class Protector:
         return asset.price_down(raw) if holding.side is Side.LONG else asset.price_up(raw)
 
     def _sendable(self, holding: Holding, size: Decimal, trigger: Decimal, limit: Decimal) -> Decimal:
-        """The limit, raised where ``p x size`` falls below the venue's minimum (S13, S22); an error where none fits."""
-        if limit * size >= MIN_NOTIONAL_USD:
-            return limit
-        least = self._desk.asset(holding.symbol).price_up(MIN_NOTIONAL_USD / size)
-        if holding.side is Side.LONG and least > trigger:
-            text = f"{size:f} at a trigger of {trigger:f} is below the venue's minimum of {MIN_NOTIONAL_USD} USD"
-            raise PerpsTraderError(f"{holding.symbol}: {text}")
-        return least
+        return sendable_limit(self._desk.asset(holding.symbol), holding.side, size, trigger, limit)
 
     def _beyond(self, holding: Holding, target: Decimal) -> bool:
         snapshot = self._desk.prices.snapshot(holding.symbol)
@@ -383,6 +412,8 @@ class Protector:
         known = self._confirmed.get(holding.symbol)
         first = known is None or (known.oid, known.size) != (stop.oid, stop.size)
         self._confirmed[holding.symbol] = stop
+        if holding.follow_stop(stop.trigger_price, self._stop_limit(holding, stop.trigger_price)):
+            self.on_plan(holding)
         if holding.unprotected_since_ms is not None:
             self.max_unprotected_ms = max(self.max_unprotected_ms, self._unprotected_ms(holding))
             self.max_outage_ms = max(self.max_outage_ms, self._outage_ms(holding))
@@ -419,26 +450,3 @@ class Protector:
 
 async def _await(work: Awaitable[object]) -> object:
     return await work
-
-
-def _listed(record: OrderRecord, order: Order, needed: Decimal, now_ms: int) -> ProtectiveStop | None:
-    """The record as a stop, if oid, side, trigger and size are what they must be."""
-    listed, trigger = record.order, order.intent.trigger
-    if listed is None or trigger is None or listed.trigger_price is None:
-        return None
-    right = (
-        listed.reduce_only
-        and listed.buy is order.intent.buy
-        and listed.trigger_price == trigger.price
-        and listed.original_size == needed
-    )
-    if not right:
-        return None
-    return ProtectiveStop(
-        oid=listed.oid,
-        cloid=order.cloid,
-        trigger_price=listed.trigger_price,
-        limit_price=listed.limit_price,
-        size=needed,
-        confirmed_ms=now_ms,
-    )

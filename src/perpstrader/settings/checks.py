@@ -29,6 +29,8 @@ ORDERED: tuple[tuple[str, str], ...] = (
     ("risk.volatility_reduce_fraction", "risk.volatility_stop_fraction"),
     ("risk.max_entries_per_symbol_day", "risk.max_entries_per_day"),
     ("risk.max_entries_per_minute", "risk.max_entries_per_day"),
+    ("risk.max_entries_per_symbol_hour", "risk.max_entries_per_symbol_day"),
+    ("risk.failed_entry_cooldown_ms", "risk.max_failed_entry_cooldown_ms"),
     ("risk.default_stop_fraction", "risk.max_stop_distance_fraction"),
     ("execution.exit_slip_fraction", "execution.max_exit_slip_fraction"),
     ("breakers.base_backoff_ms", "breakers.max_backoff_ms"),

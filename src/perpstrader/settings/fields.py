@@ -151,13 +151,15 @@ class StrategySetting(Section):
     """One strategy to run: ``use`` names a shipped one, ``module:Class`` or ``path/to/file.py:Class``.
 
     ``symbols`` and ``intervals`` narrow what it is shown (empty: the strategy's own); ``isolated`` calls it in a thread
-    with a deadline; ``params`` go to the strategy's constructor by name, numbers with a point as ``Decimal``.
+    with a deadline; ``moves_stops = false`` keeps the stops of its positions where it set them, without breakeven,
+    trailing and time stops; ``params`` go to its constructor by name, numbers with a point as ``Decimal``.
     """
 
     use: Annotated[str, Field(min_length=1, max_length=500)]
     symbols: tuple[Symbol, ...] = ()
     intervals: tuple[str, ...] = ()
     isolated: bool = False
+    moves_stops: bool = True
     params: Mapping[str, Parameter] = Field(default_factory=dict, repr=False)
 
     @property

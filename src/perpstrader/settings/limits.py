@@ -15,6 +15,7 @@ from perpstrader.settings.fields import (
     EquityFraction,
     Fraction,
     Milliseconds,
+    OptionalMilliseconds,
     Ratio,
     Section,
     Symbol,
@@ -126,6 +127,45 @@ class RiskSettings(Section):
     max_entries_per_minute: Count = setting(
         2, "Entries within any 60 s.", unit="entries", stricter="lower", why="a loop gone wild"
     )
+    max_entries_per_symbol_hour: Count = setting(
+        4, "Entries within any hour in one symbol.", unit="entries", stricter="lower",
+        why="a symbol that was left three times within the hour is not understood",
+    )  # fmt: skip
+    max_signals_per_minute: Count = setting(
+        3, "Signals to open within any 60 s, of one strategy in one symbol.", unit="signals", stricter="lower",
+        why="the original's: who repeats himself faster has lost his way, not found an edge",
+    )  # fmt: skip
+    duplicate_entry_window_ms: OptionalMilliseconds = setting(
+        300_000, "Time in which the same entry (symbol, side, strategy, price) is sent once; 0: off.", unit="ms",
+        stricter="higher", why="the original's, after 64,521 cancelled orders for 1,846 filled",
+    )  # fmt: skip
+    duplicate_entry_fraction: Fraction = setting(
+        D("0.005"), "Prices that are no farther apart than this are the same there.", unit="of price",
+        stricter="higher", why="the original's",
+    )  # fmt: skip
+    exit_cooldown_ms: OptionalMilliseconds = setting(
+        60_000, "No entry in a symbol this long after its position has ended; 0: off.", unit="ms", stricter="higher",
+        why="an exit and an entry at once pay two spreads for nothing",
+    )  # fmt: skip
+    loss_cooldown_ms: OptionalMilliseconds = setting(
+        300_000, "The same after a position that lost.", unit="ms", stricter="higher",
+        why="what was wrong a minute ago is seldom right now",
+    )  # fmt: skip
+    failed_entry_cooldown_ms: OptionalMilliseconds = setting(
+        15_000, "No entry in a symbol this long after one that did not fill, doubled with each in a row; 0: off.",
+        unit="ms", stricter="higher", why="the original's; what the venue refused it refuses again",
+    )  # fmt: skip
+    max_failed_entry_cooldown_ms: Milliseconds = setting(
+        180_000, "The longest of those pauses.", unit="ms", stricter="higher", why="the original's"
+    )
+    min_history_bars: Count = setting(
+        20, "Closed bars without a gap that a symbol needs before an entry.", unit="bars", stricter="higher",
+        why="what has just begun, or was just interrupted, is not understood",
+    )  # fmt: skip
+    max_bar_age_ratio: Ratio = setting(
+        D("3"), "Oldest newest bar of a symbol to enter on.", unit="x bar length", stricter="lower",
+        why="a stream of bars that stopped is noticed",
+    )  # fmt: skip
     volatility_reduce_fraction: Fraction = setting(
         D("0.05"), "Move of BTC within one hour above which sizes are halved.", unit="of price", stricter="lower",
         percent_env="SAFETY_VOLATILITY_REDUCE_THRESHOLD", why="books thin out",
@@ -150,6 +190,29 @@ class RiskSettings(Section):
     min_stop_atr_ratio: Ratio = setting(
         D("1"), "Nearest stop in average true ranges of one hour, where that is known.", unit="x ATR(1h)",
         stricter="higher", why="tighter is noise",
+    )  # fmt: skip
+    breakeven_arm_ratio: Decimal = setting(
+        D("1"), "Best profit from which the stop goes to the entry price and both fees; 0: off.", unit="x first stop",
+        ge=0, le=100, why="half of the default target; a trade that went so well once need not lose",
+    )  # fmt: skip
+    trailing_arm_ratio: Decimal = setting(
+        D("1.5"), "Best profit from which the stop trails it; 0: off.", unit="x first stop", ge=0, le=100,
+        why="after the breakeven and before the default target of 2; the original's 2.5 % lay beyond its target",
+    )  # fmt: skip
+    trailing_giveback_fraction: Fraction = setting(
+        D("0.45"), "What a trailing stop gives back.", unit="of the best profit", lt=1, why="the original's"
+    )
+    trailing_lock_ratio: Ratio = setting(
+        D("0.5"), "Least profit that a trailing stop keeps.", unit="x first stop",
+        why="the original's 1.2 % of 2.5 %, in stop distances",
+    )  # fmt: skip
+    time_stop_ms: OptionalMilliseconds = setting(
+        7_200_000, "Age from which a losing position's stop goes as near as is allowed; 0: off.", unit="ms",
+        why="the original's: an idea that has not worked for so long has not worked",
+    )  # fmt: skip
+    time_stop_loss_ratio: Ratio = setting(
+        D("0.33"), "Loss beyond which such a position is losing.", unit="x first stop",
+        why="the original's 1 %, of the default stop of 3 %",
     )  # fmt: skip
     min_reward_risk_ratio: Ratio = setting(
         D("1"), "Target distance over stop distance, where a signal has a target.", unit="x", stricter="higher",

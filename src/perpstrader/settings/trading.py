@@ -128,7 +128,7 @@ class TraderSettings(Section):
             StrategySetting(use="funding"),
         ),
         "Strategies in order of precedence: a shipped name, `module:Class` or `file.py:Class`.",
-        unit="names, or tables with use, symbols, intervals, isolated, params",
+        unit="names, or tables with use, symbols, intervals, isolated, moves_stops, params",
     )
     bar_ms: Milliseconds | None = setting(
         None, "Length of the bars that close a cycle; empty: the feed's on paper, 5 minutes elsewhere.", unit="ms",
@@ -211,9 +211,14 @@ class ExecutionSettings(Section):
         why="never closed because a lookup failed",
     )  # fmt: skip
     trailing_step_atr_ratio: Ratio = setting(
-        D("0.25"), "Least move of a trailing stop.", unit="x ATR", stricter="higher", why="each move costs requests"
-    )
+        D("0.25"), "Least move of a position's stop, where the ATR is known.", unit="x ATR(1h)", stricter="higher",
+        why="each move costs requests",
+    )  # fmt: skip
+    trailing_step_fraction: Fraction = setting(
+        D("0.002"), "The same where it is not, and never less.", unit="of mark price", stricter="higher",
+        why="each move costs requests",
+    )  # fmt: skip
     max_trailing_moves_per_hour: Count = setting(
-        12, "Moves of one position's trailing stop an hour.", unit="moves", stricter="lower",
+        12, "Moves of one position's stop within any hour.", unit="moves", stricter="lower",
         why="each move costs requests",
     )  # fmt: skip
