@@ -74,11 +74,11 @@ class TraceStore(Reads):
         finally:
             await store.close()
 
-    async def store(self, trace: Trace) -> None:
-        """Commit a decision; see the contract."""
+    async def store(self, trace: Trace, *, urgent: bool = True) -> None:
+        """Commit a decision; see the contract. Nothing gathers here: all are urgent."""
         await self._run(lambda: self._write_trace(trace, revise=False))
 
-    async def update(self, trace: Trace) -> None:
+    async def update(self, trace: Trace, *, urgent: bool = True) -> None:
         """Commit a later revision of a decision; see the contract."""
         await self._run(lambda: self._write_trace(trace, revise=True))
 

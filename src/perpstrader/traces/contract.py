@@ -37,16 +37,17 @@ class TraceStore(Protocol):
     then by the order of storing (TS-10).
     """
 
-    def store(self, trace: Trace) -> Awaitable[None]:
+    def store(self, trace: Trace, *, urgent: bool = True) -> Awaitable[None]:
         """Record a decision; the awaitable resolves when it is committed, fully synchronised if it led to an order.
 
+        A store that gathers commits an urgent trace as soon as it is awaited, another one with the next batch.
         The same id with the same content is done once and acknowledged again. Raises ``TraceRejectedError`` for a
         trace that cannot be read back or whose id stands for other content; it lies in the dead letter then (S61,
         TS-21).
         """
         ...
 
-    def update(self, trace: Trace) -> Awaitable[None]:
+    def update(self, trace: Trace, *, urgent: bool = True) -> Awaitable[None]:
         """Record the later life of a decision: reads return the newest revision, the earlier ones stay in the chain.
 
         Orders, fills, steps, errors, episode, completion and outcome may change; what was decided and on what may not

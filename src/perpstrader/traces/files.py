@@ -11,6 +11,7 @@ import apsw
 
 from perpstrader.traces import schema
 from perpstrader.traces.errors import TraceError, TraceFileError
+from perpstrader.traces.packing import KNOWN
 
 T = TypeVar("T")
 Synchronous = Literal["NORMAL", "FULL", "OFF"]
@@ -35,6 +36,7 @@ def connect(name: str, synchronous: Synchronous, *, read_only: bool, busy_ms: in
                 _check_readable(connection, name)
             else:
                 schema.prepare_file(connection, name, page_size=page_size)
+            _know_dictionaries(connection)
             schema.apply_pragmas(connection, synchronous=synchronous, busy_ms=busy_ms)
             connection.execute(f"PRAGMA query_only = {int(read_only)}")
         except BaseException:
@@ -80,6 +82,12 @@ def as_trace_error(name: str) -> Iterator[None]:
         ) from error
     except (apsw.Error, OverflowError, UnicodeEncodeError) as error:
         raise TraceError(f"the trace store {name} failed: {error}") from error
+
+
+def _know_dictionaries(connection: apsw.Connection) -> None:
+    """Whatever the file's payloads were packed with can be unpacked from now on."""
+    for (content,) in connection.execute("SELECT content FROM dictionary"):
+        KNOWN.add(content)
 
 
 def _check_readable(connection: apsw.Connection, name: str) -> None:

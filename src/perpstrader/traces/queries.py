@@ -12,7 +12,7 @@ from perpstrader.traces.codec import decode
 from perpstrader.traces.contract import MAX_LIMIT
 from perpstrader.traces.errors import TraceError
 from perpstrader.traces.records import Counters, CycleNote, DeadLetter, Nearby, NoteCode, Page, TraceStats, TraceSummary
-from perpstrader.traces.schema import SUMMARY_COLUMNS
+from perpstrader.traces.schema import SUMMARY_COLUMNS, summary_values
 
 _SUMMARY = f"trace.seq, {', '.join(f'trace.{column}' for column in SUMMARY_COLUMNS)}, trace.analyzed, trace.batch"
 _FULL = "SELECT payload.codec, payload.raw_len, payload.data FROM trace JOIN payload ON payload.entry = trace.entry"
@@ -42,6 +42,19 @@ def one(connection: apsw.Connection, trace_id: str) -> Trace | None:
     """The trace with this id in its newest revision."""
     found = _traces(connection, f"{_FULL} WHERE trace.uid = ?", (trace_id,))
     return found[0] if found else None
+
+
+def one_sized(connection: apsw.Connection, trace_id: str) -> tuple[Trace, int] | None:
+    """As ``one``, with the length of its JSON."""
+    row = connection.execute(f"{_FULL} WHERE trace.uid = ?", (trace_id,)).fetchone()
+    return None if row is None else (decode(*row), row[1])
+
+
+def summary_of(seq: int, trace: Trace) -> TraceSummary:
+    """The summary that the file gives of a trace that nobody has analysed."""
+    # SQLite stores NaN as NULL; in the payload it stays what it is
+    values = [None if isinstance(value, float) and value != value else value for value in summary_values(trace)]
+    return _summary(seq, *values, 0, "")
 
 
 def recent(connection: apsw.Connection, limit: int, strategy: str | None) -> list[Trace]:

@@ -63,7 +63,12 @@ _V1: Final = (
     "CREATE INDEX trace_unanalyzed ON trace (seq) WHERE analyzed = 0",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1,)
+_V2: Final = (
+    # no WITHOUT ROWID: the order of the rows is the order in which the dictionaries came
+    "CREATE TABLE dictionary (number INTEGER NOT NULL UNIQUE, content BLOB NOT NULL) STRICT",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2)
 """Step n (from 1) leads from version n - 1 to version n; none is ever edited once released."""
 
 VERSION: Final = len(MIGRATIONS)

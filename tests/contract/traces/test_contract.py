@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from perpstrader.runtime import InlineExecutor, ThreadedExecutor
 from perpstrader.traces import CycleNote, NoteCode, TraceError, TraceRejectedError, UnknownTraceError
 from perpstrader.traces.baseline import TraceStore as BaselineStore
 from perpstrader.traces.contract import MAX_LIMIT, MIN_RETENTION_MS, TraceStore
+from perpstrader.traces.store import TraceStore as BatchingStore
 
 Opener = Callable[..., AbstractAsyncContextManager[TraceStore]]
 Body = Callable[[TraceStore], Awaitable[None]]
 
-IMPLEMENTATIONS: dict[str, Opener] = {"baseline": BaselineStore.open}
+IMPLEMENTATIONS: dict[str, Opener] = {"baseline": BaselineStore.open, "optimized": BatchingStore.open}
 
 
 @pytest.fixture(params=sorted(IMPLEMENTATIONS))
@@ -149,9 +150,11 @@ def test_S63_non_finite_numbers_survive(opener: Opener) -> None:
         back = await store.get("t000001")
         assert back is not None
         assert back.signal is not None
-        assert math.isnan(back.indicators.pop("nan"))
+        assert math.isnan(back.indicators["nan"])
         assert math.isnan(back.signal.confidence)
-        assert back.indicators == {"up": math.inf, "down": -math.inf, "fine": 0.1}
+        assert {**back.indicators, "nan": 0} == {"nan": 0, "up": math.inf, "down": -math.inf, "fine": 0.1}
+        with suppress(TypeError):  # a store may hand out what cannot be changed at all
+            back.indicators.clear()
         again = await store.get("t000001")
         assert again is not None
         assert "nan" in again.indicators, "a later read never sees what an earlier reader did to its copy"

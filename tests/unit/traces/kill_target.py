@@ -10,12 +10,14 @@ import msgspec
 from tests.contract.traces.samples import executed, trace
 
 from perpstrader.runtime import ThreadedExecutor
-from perpstrader.traces.baseline import TraceStore
+from perpstrader.traces.baseline import TraceStore as Baseline
+from perpstrader.traces.store import TraceStore
 
 
-async def main(path: Path, first: int) -> None:
+async def main(build: str, path: Path, first: int) -> None:
     """Store from ``first`` on; every third one is an executed decision whose record is revised."""
-    async with TraceStore.open(path, executor=ThreadedExecutor("traces")) as store:
+    opener = {"baseline": Baseline.open, "optimized": TraceStore.open}[build]
+    async with opener(path, executor=ThreadedExecutor("traces")) as store:
         number = first
         while True:
             if number % 3:
@@ -30,4 +32,4 @@ async def main(path: Path, first: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.contract.traces.samples import executed, trace
 
 from perpstrader.traces.baseline import TraceStore
@@ -15,19 +16,20 @@ from perpstrader.traces.baseline import TraceStore
 ROOT = Path(__file__).parents[3]
 
 
-def test_S60_no_acknowledged_trace_is_lost_by_kill_9(tmp_path: Path, prove: bool) -> None:
+@pytest.mark.parametrize("build", ["baseline", "optimized"])
+def test_S60_no_acknowledged_trace_is_lost_by_kill_9(build: str, tmp_path: Path, prove: bool) -> None:
     path = tmp_path / "traces.db"
     chance = random.Random(60)
     acknowledged: list[int] = []
     for _ in range(200 if prove else 10):
         first = acknowledged[-1] + 2 if acknowledged else 1
-        acknowledged += store_until_killed(path, first, chance.randrange(1, 60), chance.random() * 0.004)
+        acknowledged += store_until_killed(build, path, first, chance.randrange(1, 60), chance.random() * 0.004)
     asyncio.run(everything_is_there(path, acknowledged))
 
 
-def store_until_killed(path: Path, first: int, count: int, linger_s: float) -> list[int]:
+def store_until_killed(build: str, path: Path, first: int, count: int, linger_s: float) -> list[int]:
     """The numbers that a process acknowledged before it was killed, some microseconds after its ``count``-th answer."""
-    command = [sys.executable, "-m", "tests.unit.traces.kill_target", str(path), str(first)]
+    command = [sys.executable, "-m", "tests.unit.traces.kill_target", build, str(path), str(first)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         answers = [child.stdout.readline() for _ in range(count)]

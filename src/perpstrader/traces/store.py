@@ -1,0 +1,302 @@
+"""The trace store for running traders: batches, packed payloads, cached reads; the record is the baseline's.
+
+``store`` encodes on the caller, so that what is recorded is what was decided on whatever happens to the objects later,
+and hands over to one writer, which owns the only writing connection. Reads go through a connection of their own where
+the caller gives a second executor. What an acknowledgement promises: with ``synchronous=NORMAL`` the trace survives
+kill -9 and a decision that led to an order a power cut too; with ``FULL`` every acknowledged one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, TypeVar
+
+import apsw
+import msgspec
+
+from perpstrader.domain.traces import Trace, TraceKind
+from perpstrader.runtime.clock import Clock, SystemClock
+from perpstrader.runtime.executor import Executor, InlineExecutor
+from perpstrader.traces import chain, dictionaries, queries, rows
+from perpstrader.traces.batches import Batches, BatchLimits, Item, Receipt, Written
+from perpstrader.traces.cache import CacheCounters, Ring, TraceCache
+from perpstrader.traces.codec import encode
+from perpstrader.traces.errors import TraceError, TraceRejectedError, UnknownTraceError
+from perpstrader.traces.files import MEMORY, Synchronous, as_trace_error, connect, transact
+from perpstrader.traces.packing import Packer
+from perpstrader.traces.reading import Reads
+from perpstrader.traces.records import Counters, CycleNote, Marked, TraceSummary
+
+T = TypeVar("T")
+_PAGE_BYTES: Final = 16_384
+"""A page of 4 KB holds one packed payload at most and wastes the rest."""
+_RING: Final = 1_000
+FOREIGN_MS: Final = 1_000
+"""What another process committed shows in cached reads within this time."""
+
+
+class CacheLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """At most ``entries`` traces and about ``max_bytes`` of memory are kept decoded; 0 entries keep none."""
+
+    entries: int = 500
+    max_bytes: int = 32 * 1024 * 1024
+
+
+class TraceStore(Reads):
+    """The decision record in one SQLite file; keeps the contract of ``perpstrader.traces.contract.TraceStore``."""
+
+    def __init__(
+        self, name: str, writer: apsw.Connection, write: Executor, reader: apsw.Connection, read: Executor,
+        clock: Clock, synchronous: Synchronous, max_notes: int, batches: BatchLimits, cache: CacheLimits,
+        packer: Packer, on_trouble: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._name = name
+        self._writer = writer
+        self._write = write
+        self._reader = reader
+        self._read_executor = read
+        self._clock = clock
+        self._max_notes = max_notes
+        self._note_room = 0
+        self._open = True
+        self._cache = TraceCache(cache.entries, cache.max_bytes)
+        self._ring = Ring(_RING)
+        self._written = 0
+        self._foreign_version: int | None = None
+        self._looked_ns: int | None = None
+        self._batches = Batches(
+            writer, name, write, clock, synchronous, batches, packer.pack, self._on_written, on_trouble
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: Path | str | None,
+        *,
+        executor: Executor | None = None,
+        reader: Executor | None = None,
+        clock: Clock | None = None,
+        synchronous: Synchronous = "NORMAL",
+        read_only: bool = False,
+        busy_ms: int = 1_000,
+        max_notes: int = 1_000_000,
+        batches: BatchLimits | None = None,
+        cache: CacheLimits | None = None,
+        on_trouble: Callable[[str], None] = lambda text: None,
+    ) -> AsyncIterator[TraceStore]:
+        """The store at ``path`` (``None``: in memory), closed at the end of the block.
+
+        ``executor`` runs what writes, ``reader`` what reads (without one both share the first; without that, in
+        place); both stay the caller's. ``on_trouble`` hears once of a disk that is full or locked while it is tried
+        again. Otherwise as the baseline's.
+        """
+        write = executor if executor is not None else InlineExecutor()
+        name = MEMORY if path is None else str(path)
+
+        def make(*, read_only: bool) -> apsw.Connection:
+            return connect(name, synchronous, read_only=read_only, busy_ms=busy_ms, page_size=_PAGE_BYTES)
+
+        writer = await write.run(lambda: make(read_only=read_only))
+        read, reading = write, writer
+        if reader is not None and path is not None:
+            read, reading = reader, await reader.run(lambda: make(read_only=True))
+        packer = await write.run(lambda: Packer(dictionaries.current(writer, may_write=not read_only)))
+        store = cls(
+            name, writer, write, reading, read, clock or SystemClock(), synchronous, max_notes,
+            batches or BatchLimits(), cache or CacheLimits(), packer, on_trouble,
+        )  # fmt: skip
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    # --- writing ---
+
+    def store(self, trace: Trace, *, urgent: bool = True) -> Receipt:
+        """Hand over a decision; see the contract. An urgent one is committed as soon as its receipt is awaited."""
+        return self._put(trace, revise=False, urgent=urgent)
+
+    def update(self, trace: Trace, *, urgent: bool = True) -> Receipt:
+        """Hand over a later revision of a decision; see the contract."""
+        return self._put(trace, revise=True, urgent=urgent)
+
+    async def flush(self) -> None:
+        """Everything accepted so far is committed, or its receipt says why not."""
+        await self._batches.flush()
+
+    async def mark_analyzed(self, ids: Sequence[str], batch_id: str) -> Marked:
+        """Mark traces as analysed in a batch; what is accepted and not yet written counts as there (TS-07)."""
+        await self._batches.flush()
+        marked = await self._transacted(lambda connection: rows.mark(connection, ids, batch_id))
+        self._ring.clear()
+        return marked
+
+    async def attach_outcome(self, trace_id: str, outcome_usd: Decimal, outcome_ms: int) -> None:
+        """Record what came of a decision, as a revision."""
+        await self._batches.flush()
+        trace = await self.get(trace_id)
+        if trace is None:
+            raise UnknownTraceError(f"there is no trace {trace_id!r}; its outcome was not recorded")
+        revised = encode(rows.with_outcome(trace, format(outcome_usd, "f"), outcome_ms))
+        await self._transacted(
+            lambda connection: rows.revise_trace(connection, revised, rows.Tail.read(connection), self._batches.pack)
+        )
+        self._written += 1
+        self._cache.put(revised.trace, len(revised.json))
+        self._ring.revise(queries.summary_of(0, revised.trace))
+
+    async def store_notes(self, notes: Sequence[CycleNote]) -> None:
+        """Record cycles without a decision, in one commit."""
+        self._note_room -= len(notes)
+        if self._note_room >= 0:
+            await self._transacted(lambda connection: rows.add_notes(connection, notes))
+        else:
+            self._note_room = await self._transacted(
+                lambda connection: rows.put_notes(connection, notes, keep=self._max_notes)
+            )
+
+    async def prune(self, *, before_ms: int) -> int:
+        """Remove what is older, slice by slice; other work goes on between the slices."""
+        await self._batches.flush()
+        limit = await self._run(lambda: chain.prune_limit(self._writer, before_ms))
+        removed, more = 0, True
+        while more:
+            count, more = await self._transacted(lambda connection: chain.prune_slice(connection, limit))
+            removed += count
+        self._forget()
+        return removed
+
+    async def retrain(self, *, samples: int = 2_000) -> int:
+        """Train a dictionary on the newest traces and pack with it from the next opening on; its number."""
+        await self._batches.flush()
+        return await self._transacted(lambda connection: dictionaries.retrain(connection, samples))
+
+    @property
+    def counters(self) -> Counters:
+        """What this process stored and failed to store."""
+        return self._batches.counters
+
+    @property
+    def cache_counters(self) -> CacheCounters:
+        """What the cache of decoded traces was good for."""
+        return self._cache.counters
+
+    async def close(self) -> None:
+        """Commit what was accepted and release the file; a second call does nothing."""
+        if not self._open:
+            return
+        await self._batches.close()
+        self._open = False
+        if self._reader is not self._writer:
+            await self._read_executor.run(self._reader.close)
+        await self._write.run(self._writer.close)
+
+    # --- reading what is kept ---
+
+    async def get(self, trace_id: str) -> Trace | None:
+        """The trace in its newest revision, or ``None``."""
+        await self._look_for_others()
+        found = self._cache.get(trace_id)
+        if found is not None:
+            return found
+        written = self._written
+        read = await self._read(lambda connection: queries.one_sized(connection, trace_id))
+        if read is None:
+            return None
+        if written == self._written:  # else a newer revision may be kept already
+            self._cache.put(*read)
+        return read[0]
+
+    async def recent(self, limit: int = 50, *, strategy: str | None = None) -> list[Trace]:
+        """The newest traces, newest first."""
+        if strategy is None:
+            newest = await self._newest(queries.clamp(limit))
+            if newest is not None:
+                kept = [self._cache.get(row.id) for row in newest]
+                found = [trace for trace in kept if trace is not None]
+                if len(found) == len(newest):
+                    return found
+        return await super().recent(limit, strategy=strategy)
+
+    async def summaries(
+        self, limit: int = 50, *, symbol: str | None = None, strategy: str | None = None, kind: TraceKind | None = None
+    ) -> list[TraceSummary]:
+        """The newest summaries, newest first."""
+        if symbol is None and strategy is None and kind is None:
+            newest = await self._newest(queries.clamp(limit))
+            if newest is not None:
+                return newest
+        return await super().summaries(limit, symbol=symbol, strategy=strategy, kind=kind)
+
+    # --- inside ---
+
+    def _put(self, trace: Trace, *, revise: bool, urgent: bool) -> Receipt:
+        if not self._open:
+            return self._batches.refuse(TraceError(f"the trace store {self._name} is closed"))
+        try:
+            encoded, reason = encode(trace), ""
+        except TraceRejectedError as error:
+            encoded, reason = None, str(error)
+        return self._batches.put(trace, encoded, reason, revise=revise, urgent=urgent)
+
+    def _on_written(self, item: Item, written: Written) -> None:
+        self._written += 1
+        if item.encoded is None or not written.new:
+            return
+        trace = item.encoded.trace
+        if written.seq:
+            self._ring.add(queries.summary_of(written.seq, trace))
+        else:
+            self._ring.revise(queries.summary_of(0, trace))
+        self._cache.put(trace, len(item.encoded.json))
+
+    async def _newest(self, limit: int) -> list[TraceSummary] | None:
+        if limit > _RING:
+            return None
+        await self._look_for_others()
+        newest = self._ring.newest(limit)
+        if newest is None:
+            page = await self._run(lambda: queries.find(self._writer, {}, _RING, None))
+            # read on the writer's own thread, so that no commit lies between this answer and the next note of one
+            self._ring.load(list(page.rows), is_whole=page.cursor is None)
+            newest = self._ring.newest(limit)
+        return newest
+
+    async def _look_for_others(self) -> None:
+        """Forget what is kept when another process has committed; asked at most once within the bound."""
+        now = self._clock.monotonic_ns()
+        if self._looked_ns is not None and now - self._looked_ns < FOREIGN_MS * 1_000_000:
+            return
+        # it changes with the commits of others alone, as seen by the connection that does all of ours
+        version = await self._run(lambda: int(self._writer.pragma("data_version") or 0))
+        if self._foreign_version is not None and version != self._foreign_version:
+            self._forget()
+        self._foreign_version, self._looked_ns = version, now
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._ring.clear()
+
+    async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await self._guarded(self._read_executor, lambda: work(self._reader))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await self._guarded(self._write, work)
+
+    async def _transacted(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await self._run(lambda: transact(self._writer, lambda: work(self._writer)))
+
+    async def _guarded(self, executor: Executor, work: Callable[[], T]) -> T:
+        if not self._open:
+            raise TraceError(f"the trace store {self._name} is closed")
+
+        def guarded() -> T:
+            with as_trace_error(self._name):
+                return work()
+
+        return await executor.run(guarded)
+
