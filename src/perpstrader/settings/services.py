@@ -24,6 +24,21 @@ class TraceSettings(Section):
     cache_size: int = setting(
         500, "Traces kept decoded for lookups; 0 keeps none.", unit="traces", env="TRACE_CACHE_SIZE", ge=0, le=1_000_000
     )
+    cache_bytes: int = setting(
+        33_554_432, "Memory that those may take.", unit="bytes", ge=0, le=2**33, why="a count alone bounds nothing"
+    )
+    max_pending: int = setting(
+        10_000, "Traces that may wait for the disk; then routine ones make room, oldest first, and are counted.",
+        unit="traces", ge=10, le=1_000_000, why="memory is bounded whatever the disk does",
+    )  # fmt: skip
+    max_pending_bytes: int = setting(
+        67_108_864, "The same in bytes of JSON.", unit="bytes", ge=1_048_576, le=2**33,
+        why="memory is bounded whatever the disk does",
+    )  # fmt: skip
+    patience_ms: Milliseconds = setting(
+        30_000, "How long a full disk, or a locked file, is tried again for a trace.", unit="ms",
+        why="a backup or a clean-up is over by then",
+    )  # fmt: skip
     ack_deadline_ms: int = setting(
         50, "Longest wait of an entry for its trace; then the order goes and the gap is counted.", unit="ms",
         env="TRACE_ACK_DEADLINE_MS", gt=0, le=10_000, why="records never delay an order",

@@ -1,8 +1,8 @@
 """The decision record: every trade and every refusal, durable, findable, and explained in plain words."""
 
-from perpstrader.traces.baseline import TraceStore
 from perpstrader.traces.errors import TraceError, TraceFileError, TraceRejectedError, UnknownTraceError
-from perpstrader.traces.explain import explain, explain_at, explain_silence, moment
+from perpstrader.traces.explain import explain
+from perpstrader.traces.life import Life, life_of
 from perpstrader.traces.records import (
     Counters,
     CycleNote,
@@ -15,9 +15,11 @@ from perpstrader.traces.records import (
     TraceSummary,
     Verification,
 )
+from perpstrader.traces.store import TraceStore
+from perpstrader.traces.words import moment
 
 __all__ = [
-    "Counters", "CycleNote", "DeadLetter", "Marked", "Nearby", "NoteCode", "Page", "TraceError", "TraceFileError",
+    "Counters", "CycleNote", "DeadLetter", "Life", "Marked", "Nearby", "NoteCode", "Page", "TraceError", "TraceFileError",
     "TraceRejectedError", "TraceStats", "TraceStore", "TraceSummary", "UnknownTraceError", "Verification", "explain",
-    "explain_at", "explain_silence", "moment",
+    "explain_at", "explain_silence", "is_answered", "life_of", "moment",
 ]  # fmt: skip

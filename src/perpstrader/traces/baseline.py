@@ -112,6 +112,9 @@ class TraceStore(Reads):
             duplicates=self._duplicates, updates=self._updates,
         )  # fmt: skip
 
+    async def flush(self) -> None:
+        """Nothing ever waits here."""
+
     async def close(self) -> None:
         """Release the file; a second call does nothing."""
         if self._open:

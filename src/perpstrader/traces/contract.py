@@ -142,6 +142,10 @@ class TraceStore(Protocol):
         """What this process stored and failed to store."""
         ...
 
+    async def flush(self) -> None:
+        """Have all that was accepted so far committed, urgent or not; its awaitables tell what could not be."""
+        ...
+
     async def close(self) -> None:
         """Commit what was accepted and release the file; a second call does nothing."""
         ...

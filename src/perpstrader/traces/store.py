@@ -46,12 +46,15 @@ class CacheLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TraceStore(Reads):
-    """The decision record in one SQLite file; keeps the contract of ``perpstrader.traces.contract.TraceStore``."""
+    """The decision record in one SQLite file; keeps the contract of ``perpstrader.traces.contract.TraceStore``.
+
+    ``on_trouble`` may be set: it hears once of a disk that is full or locked while that is tried again.
+    """
 
     def __init__(
         self, name: str, writer: apsw.Connection, write: Executor, reader: apsw.Connection, read: Executor,
         clock: Clock, synchronous: Synchronous, max_notes: int, batches: BatchLimits, cache: CacheLimits,
-        packer: Packer, on_trouble: Callable[[str], None],
+        packer: Packer,
     ) -> None:  # fmt: skip
         self._name = name
         self._writer = writer
@@ -67,9 +70,11 @@ class TraceStore(Reads):
         self._written = 0
         self._foreign_version: int | None = None
         self._looked_ns: int | None = None
+        self.on_trouble: Callable[[str], None] = lambda text: None
         self._batches = Batches(
-            writer, name, write, clock, synchronous, batches, packer.pack, self._on_written, on_trouble
-        )
+            writer, name, write, clock, synchronous, batches, packer.pack, self._on_written,
+            lambda text: self.on_trouble(text),
+        )  # fmt: skip
 
     @classmethod
     @asynccontextmanager
@@ -86,13 +91,11 @@ class TraceStore(Reads):
         max_notes: int = 1_000_000,
         batches: BatchLimits | None = None,
         cache: CacheLimits | None = None,
-        on_trouble: Callable[[str], None] = lambda text: None,
     ) -> AsyncIterator[TraceStore]:
         """The store at ``path`` (``None``: in memory), closed at the end of the block.
 
         ``executor`` runs what writes, ``reader`` what reads (without one both share the first; without that, in
-        place); both stay the caller's. ``on_trouble`` hears once of a disk that is full or locked while it is tried
-        again. Otherwise as the baseline's.
+        place); both stay the caller's. Otherwise as the baseline's.
         """
         write = executor if executor is not None else InlineExecutor()
         name = MEMORY if path is None else str(path)
@@ -107,7 +110,7 @@ class TraceStore(Reads):
         packer = await write.run(lambda: Packer(dictionaries.current(writer, may_write=not read_only)))
         store = cls(
             name, writer, write, reading, read, clock or SystemClock(), synchronous, max_notes,
-            batches or BatchLimits(), cache or CacheLimits(), packer, on_trouble,
+            batches or BatchLimits(), cache or CacheLimits(), packer,
         )  # fmt: skip
         try:
             yield store

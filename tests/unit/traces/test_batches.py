@@ -12,7 +12,7 @@ import pytest
 from tests.contract.traces.samples import executed, refused, trace
 
 from perpstrader.runtime import InlineExecutor
-from perpstrader.runtime.loop import run_virtual
+from perpstrader.runtime.loop import VirtualClock, run_virtual
 from perpstrader.traces import TraceError, TraceRejectedError
 from perpstrader.traces.batches import BatchLimits
 from perpstrader.traces.store import TraceStore
@@ -46,12 +46,11 @@ def fail(store: TraceStore, kind: type[apsw.Error] | None) -> None:
 
 def play(body: Callable[[TraceStore, Disk, asyncio.AbstractEventLoop], Awaitable[None]], limits: BatchLimits,
          path: Path | None = None, told: list[str] | None = None) -> None:  # fmt: skip
-    async def main(clock: object) -> None:
+    async def main(clock: VirtualClock) -> None:
         disk = Disk()
         heard = told if told is not None else []
-        async with TraceStore.open(
-            path, executor=disk, clock=clock, batches=limits, on_trouble=heard.append  # type: ignore[arg-type]
-        ) as store:
+        async with TraceStore.open(path, executor=disk, clock=clock, batches=limits) as store:
+            store.on_trouble = heard.append
             await body(store, disk, asyncio.get_running_loop())
 
     run_virtual(main)

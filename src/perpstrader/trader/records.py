@@ -1,0 +1,40 @@
+"""The trace store of a run, in the build and with the bounds that the settings ask for."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from perpstrader.runtime import Clock, Executor
+from perpstrader.settings import Settings
+from perpstrader.traces.baseline import TraceStore as PlainStore
+from perpstrader.traces.contract import TraceStore as AnyStore
+from perpstrader.traces.files import Synchronous
+from perpstrader.traces.store import BatchLimits, CacheLimits, TraceStore
+
+
+def open_traces(
+    settings: Settings,
+    path: Path | None,
+    clock: Clock,
+    *,
+    executor: Executor,
+    reader: Executor | None = None,
+    synchronous: Synchronous | None = None,
+) -> AbstractAsyncContextManager[AnyStore]:
+    """The store at ``path`` (``None``: in memory); ``reader`` keeps what reads off the writer's thread.
+
+    ``synchronous`` overrules the setting where nothing has to outlive the process.
+    """
+    wanted = settings.traces
+    mode = synchronous or wanted.synchronous
+    if settings.rollout.traces == "baseline":
+        return PlainStore.open(path, executor=executor, synchronous=mode)
+    return TraceStore.open(
+        path, executor=executor, reader=reader, clock=clock, synchronous=mode,
+        batches=BatchLimits(
+            batch_size=wanted.batch_size, flush_ms=wanted.batch_flush_ms, max_pending=wanted.max_pending,
+            max_pending_bytes=wanted.max_pending_bytes, patience_ms=wanted.patience_ms,
+        ),
+        cache=CacheLimits(entries=wanted.cache_size, max_bytes=wanted.cache_bytes),
+    )  # fmt: skip
