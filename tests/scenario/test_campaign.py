@@ -4,6 +4,7 @@ is noticed.
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from collections.abc import Callable
 from decimal import Decimal
@@ -14,19 +15,28 @@ import msgspec
 import pytest
 from tests.conftest import ROOT
 
-from perpstrader.domain import Fill, Order, Purpose
+from perpstrader.domain import Fill, Order, Purpose, Reason, Refusal, Side, Signal
+from perpstrader.execution.account import AccountWatch
 from perpstrader.execution.desk import Desk
-from perpstrader.execution.positions import PositionBook
+from perpstrader.execution.exits import ExitDesk
+from perpstrader.execution.positions import Holding, PositionBook
+from perpstrader.execution.positions import Plan as Levels
 from perpstrader.execution.protection import Protector
+from perpstrader.execution.view import PortfolioView
+from perpstrader.risk.exposure import open_book
 from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.simulate.campaign import CampaignOutcome, campaign
 from perpstrader.simulate.plan import Plan, plan_of
-from perpstrader.simulate.seed import run_seed
-from perpstrader.venue.contract import OrderRequest, Unknown
+from perpstrader.simulate.seed import campaign_settings, run_seed
+from perpstrader.trader.decisions import Decider
+from perpstrader.venue.contract import AccountState, OrderRequest, Unknown
 
 SAMPLE, FULL = 25, 500
 MOST_SEEDS = 12
-INVARIANTS = ("S02", "S10", "S11", "S12", "S13", "S15", "S20", "S21", "S35", "S39", "S40", "S54")
+INVARIANTS = (
+    "S01", "S02", "S03", "S10", "S11", "S12", "S13", "S15", "S18", "S20", "S21", "S22", "S30", "S32", "S35", "S38",
+    "S39", "S40", "S54", "S75",
+)  # fmt: skip
 
 
 @cache
@@ -88,6 +98,17 @@ def short_plan(seed: int) -> Plan:
     return msgspec.structs.replace(plan, duration_s=360.0, rates=rates, blackouts=())
 
 
+def _plan_with(patch: pytest.MonkeyPatch, *, requests_left: int | None = None, bad_gateway: float = 0.0) -> None:
+    """The short plan, with what a mutant needs to show itself soon."""
+
+    def plan(seed: int) -> Plan:
+        short = short_plan(seed)
+        rates = msgspec.structs.replace(short.rates, bad_gateway=bad_gateway)
+        return msgspec.structs.replace(short, requests_left=requests_left, rates=rates, crashes=())
+
+    patch.setattr("perpstrader.simulate.seed.plan_of", plan)
+
+
 def changed_requests(change: Callable[[Order, OrderRequest], OrderRequest]) -> Callable[[pytest.MonkeyPatch], None]:
     """A mutant whose orders go out otherwise than they were checked."""
     checked = Desk.request
@@ -142,6 +163,106 @@ def forgets_halts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RiskKeeper, "halt", nothing)
 
 
+def halts_stop_exits(patch: pytest.MonkeyPatch) -> None:
+    """Whoever is halted may not close either."""
+    may_exit = Decider._may_exit
+
+    async def halted(decider: Decider, signal: Signal) -> Refusal | None:
+        halts = decider._risk_state().halts
+        return Refusal(reason=Reason.HALTED) if halts else await may_exit(decider, signal)
+
+    patch.setattr(Decider, "_may_exit", halted)
+
+
+def forgets_exits(patch: pytest.MonkeyPatch) -> None:
+    """No entry waits for an exit that may still execute, and none for what an episode left behind."""
+    patch.setattr(ExitDesk, "in_progress", lambda desk, symbol: False)
+    patch.setattr(Protector, "has_leftovers", lambda protector, symbol: False)
+    _plan_with(patch, bad_gateway=0.15)
+
+
+def repeats_exits_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A full close whose outcome is unknown goes out again without a pause."""
+    patch.setattr("perpstrader.execution.exits._UNKNOWN_PAUSE_S", 0.05)
+    patch.setattr("perpstrader.execution.exits._RETRY_PAUSE_S", 0.05)
+
+
+def spends_every_request(patch: pytest.MonkeyPatch) -> None:
+    """Entries go on, however few requests are left to the address."""
+    build = PortfolioView.build
+    patch.setattr(
+        PortfolioView, "build", lambda view: msgspec.structs.replace(build(view), address_budget_left=1_000_000)
+    )
+    _plan_with(patch, requests_left=990)
+
+
+def reads_too_much(patch: pytest.MonkeyPatch) -> None:
+    """The venue is compared with all the time."""
+    patch.setattr(
+        "perpstrader.simulate.seed.campaign_settings",
+        lambda plan: dataclasses.replace(
+            campaign_settings(plan),
+            execution=campaign_settings(plan).execution.model_copy(update={"reconcile_interval_ms": 1_000}),
+        ),
+    )
+
+
+def limit_at_the_trigger(order: Order, request: OrderRequest) -> OrderRequest:
+    """A stop whose limit does not lie beyond its trigger fills nothing in a fall."""
+    trigger = request.trigger
+    is_stop = order.intent.purpose is Purpose.STOP and trigger is not None
+    return msgspec.structs.replace(request, limit_price=trigger.price) if is_stop and trigger else request
+
+
+def stops_drift_away(patch: pytest.MonkeyPatch) -> None:
+    """Each time a stop is placed it lies a little further away."""
+    plan = Protector._plan
+
+    def wider(protector: Protector, holding: Holding) -> Levels:
+        was = plan(protector, holding)
+        price = was.stop_price
+        assert price is not None
+        asset = protector._desk.asset(holding.symbol)
+        away = price * (1 - Decimal("0.001") * holding.side.sign)
+        stop = asset.price_down(away) if holding.side is Side.LONG else asset.price_up(away)
+        holding.plan = msgspec.structs.replace(was, stop_price=stop)
+        return holding.plan
+
+    patch.setattr(Protector, "_plan", wider)
+
+
+def enters_blind(patch: pytest.MonkeyPatch) -> None:
+    """What was once read of the account is taken for fresh for ever."""
+    refresh = AccountWatch.refresh
+
+    async def remembered(watch: AccountWatch) -> AccountState:
+        if watch.state is None or watch._desk.clock.now_ms() % 60_000 < 2_000:
+            return await refresh(watch)
+        watch.read_ms = watch._desk.clock.now_ms()
+        return watch.state
+
+    patch.setattr(AccountWatch, "refresh", remembered)
+
+
+def forgets_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
+    """Limits hold for positions alone."""
+    patch.setattr("perpstrader.risk.judge.open_book", lambda held, reserved, *more: open_book(held, (), *more))
+
+
+def anybody_may_exit(patch: pytest.MonkeyPatch) -> None:
+    """Whose position it is does not matter."""
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    patch.setattr(Decider, "_may_exit", nothing)
+
+
+def locks_nothing(patch: pytest.MonkeyPatch) -> None:
+    """The account's lock is a file and no more."""
+    patch.setattr("perpstrader.runtime.lock.fcntl.flock", lambda *_: None)
+
+
 def books_fills_twice(patch: pytest.MonkeyPatch) -> None:
     """The second sight of a fill counts, too."""
     is_new, seen = PositionBook.is_new, set[tuple[str, int]]()
@@ -164,6 +285,17 @@ def forgets_fees(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("invariants", "mutate"),
     [
+        pytest.param(("S01",), halts_stop_exits, id="S01_a_halt_stops_exits"),
+        pytest.param(("S03",), forgets_exits, id="S03_an_entry_waits_for_no_exit"),
+        pytest.param(("S03",), repeats_exits_at_once, id="S03_an_unknown_close_is_repeated_at_once"),
+        pytest.param(("S18",), spends_every_request, id="S18_entries_spend_the_last_requests"),
+        pytest.param(("S18",), reads_too_much, id="S18_reads_exceed_the_minutes_weight"),
+        pytest.param(("S22",), changed_requests(limit_at_the_trigger), id="S22_a_stop_has_its_limit_at_its_trigger"),
+        pytest.param(("S22",), stops_drift_away, id="S22_stops_widen"),
+        pytest.param(("S30",), enters_blind, id="S30_an_old_account_is_taken_for_fresh"),
+        pytest.param(("S32",), forgets_what_is_in_flight, id="S32_what_is_in_flight_is_forgotten"),
+        pytest.param(("S38",), anybody_may_exit, id="S38_anybody_may_exit"),
+        pytest.param(("S75",), locks_nothing, id="S75_the_lock_locks_nothing"),
         pytest.param(("S02",), changed_requests(exits_may_flip), id="S02_exits_are_not_reduce_only"),
         pytest.param(("S10",), sends_again_on_unknown, id="S10_an_unknown_entry_is_sent_again"),
         pytest.param(("S13",), changed_requests(prices_off_tick), id="S13_prices_are_off_tick"),
@@ -176,8 +308,8 @@ def forgets_fees(patch: pytest.MonkeyPatch) -> None:
 def test_a_mutant_is_noticed(
     invariants: tuple[str, ...], mutate: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mutate(monkeypatch)
     monkeypatch.setattr("perpstrader.simulate.seed.plan_of", short_plan)
+    mutate(monkeypatch)
     seen: list[str] = []
     for seed in range(1, MOST_SEEDS + 1):
         failures = run_seed(seed).failures

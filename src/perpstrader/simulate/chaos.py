@@ -106,7 +106,7 @@ class MortalTransport:
             raise
         await self._maybe_die(path, Moment.BEFORE_THE_ANSWER)
         if path == "/info" and answer.status == 200:
-            self._note_read(body)
+            self._note_read(body, answer.body)
         if answer.status != 200 or self._now_ms() - begin_ms > LATE_MS:
             self._reach.add(begin_ms, PAUSE_MS)
         else:
@@ -139,12 +139,15 @@ class MortalTransport:
         self._reach.lose(TRADER)
         await self._inner.close()
 
-    def _note_read(self, body: bytes) -> None:
+    def _note_read(self, body: bytes, answer: bytes) -> None:
         request = info.decode_request(body)
         if request.type == "clearinghouseState":
             self._witness.conduct.learned("account")
         elif request.type == "l2Book":
             self._witness.conduct.learned(f"book {request.coin}")
+        elif request.type == "userRateLimit":
+            limit = info.USER_RATE_LIMIT.decode(answer)
+            self._witness.conduct.learned_budget(limit.n_requests_cap - limit.n_requests_used)
 
     async def _maybe_die(self, path: str, moment: Moment) -> None:
         if self._dead:

@@ -17,7 +17,6 @@ from perpstrader.domain import Order
 from perpstrader.paper.engine import EngineAsset, Exchange, NewOrder, OrderView, Tpsl
 from perpstrader.paper.server.rate import MINUTE_MS, AddressBudget, ClientWeights
 from perpstrader.settings import Settings
-from perpstrader.simulate.reach import Reach
 from perpstrader.venue.wire.limits import EXPIRY_SLACK_MS, IP_WEIGHT_PER_MINUTE
 
 EXIT_PATIENCE_MS: Final = 2_000
@@ -36,6 +35,7 @@ _MOVED: Final = Decimal("1.03")
 _LEAST_DISTANCE: Final = 0.19
 """The approval's 20 %, less what the mark may move until the fill."""
 
+_UNREAD: Final = (1 << 30, 0)
 _NOTEWORTHY_WEIGHT: Final = IP_WEIGHT_PER_MINUTE // 4
 _BUDGET_PER_POSITION: Final = 50
 _MICRO: Final = Decimal(10) ** -6
@@ -58,7 +58,7 @@ class Conduct:
     """Follows one account's trader through all its lives; ``judge`` is told of each evaluation."""
 
     def __init__(
-        self, judge: Judge, settings: Settings, assets: Sequence[EngineAsset], now_ms: Callable[[], int], reach: Reach
+        self, judge: Judge, settings: Settings, assets: Sequence[EngineAsset], now_ms: Callable[[], int]
     ) -> None:
         self._judge = judge
         self._risk = settings.risk
@@ -66,15 +66,13 @@ class Conduct:
         self._leverage = settings.venue.leverage
         self._assets = {asset.coin: asset for asset in assets}
         self._now_ms = now_ms
-        self._reach = reach
         self._life = 0
         self._read_ms: dict[str, int] = {}
         self._wanted_out: dict[str, int] = {}
         self._exits_out: dict[str, list[SentExit]] = {}
         self._last_exit_ms: dict[str, int] = {}
         self._tightest: dict[str, Decimal] = {}
-        self._few_since_ms: int | None = None
-        self._budget: Callable[[], int] = lambda: 1 << 30
+        self._requests_left = _UNREAD
 
     # --- what the trader learns ---
 
@@ -82,15 +80,16 @@ class Conduct:
         """Another life begins: it has read nothing, and nobody waits for its exits."""
         self._life += 1
         self._read_ms.clear()
+        self._requests_left = _UNREAD
         self._wanted_out.clear()
 
     def learned(self, what: str) -> None:
         """A usable answer or frame has reached the trader: ``account``, ``stream``, or ``book COIN``."""
         self._read_ms[what] = self._now_ms()
 
-    def use_budget(self, left: Callable[[], int]) -> None:
-        """Where to look how many requests are left to the address."""
-        self._budget = left
+    def learned_budget(self, left: int) -> None:
+        """The trader has read how many requests are left to its address."""
+        self._requests_left = (left, self._now_ms())
 
     # --- S01: an exit that was asked for goes out ---
 
@@ -160,19 +159,13 @@ class Conduct:
         self._judge("S30", price_ms <= allowed, f"an entry in {symbol} on a price that came {price_ms} ms before")
 
     def _judge_budget(self, engine: Exchange, user: str, symbol: str, now: int) -> None:
-        """Entries leave the last requests to stops and exits; what is left is read every few minutes (S18)."""
+        """Entries leave the last requests to stops and exits, as soon as it was read how few there are (S18)."""
+        left, read_ms = self._requests_left
         held = len(engine.account_state(user).positions)
         least = max(self._execution.min_address_budget, _BUDGET_PER_POSITION * held)
-        left = self._budget()
-        if left >= least:
-            self._few_since_ms = None
-            return
-        if self._few_since_ms is None:
-            self._few_since_ms = now
-        known_ms = self._execution.account_mode_interval_ms + 3 * self._execution.reconcile_interval_ms
-        few_ms = self._reach.reachable_ms(self._few_since_ms, now)
-        text = f"an entry in {symbol} with {left} requests left, below {least} for {few_ms} ms"
-        self._judge("S18", few_ms <= known_ms, text)
+        if left < 2 * least and now - read_ms > _SENDING_MS:
+            text = f"an entry in {symbol} at {now}, although {left} requests left were read at {read_ms}"
+            self._judge("S18", left >= least, text)
 
     # --- what the venue has ---
 

@@ -62,7 +62,7 @@ class Witness:
         self, user: str, assets: Sequence[EngineAsset], now_ms: Callable[[], int], reach: Reach, settings: Settings
     ) -> None:
         self.user = user
-        self.conduct = Conduct(self.judge, settings, assets, now_ms, reach)
+        self.conduct = Conduct(self.judge, settings, assets, now_ms)
         self.failures: list[str] = []
         self.evaluated: dict[str, int] = {}
         self.orders = 0

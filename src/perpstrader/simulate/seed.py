@@ -77,6 +77,8 @@ def campaign_settings(plan: Plan) -> Settings:
     wide = Decimal("0.9")
     risk = RiskSettings(
         max_entries_per_day=100_000, max_entries_per_symbol_day=100_000, max_entries_per_minute=30,
+        max_entries_per_symbol_hour=100_000, max_signals_per_minute=100_000, duplicate_entry_window_ms=0,
+        exit_cooldown_ms=0, loss_cooldown_ms=0, failed_entry_cooldown_ms=0,
         loss_streak_limit=100_000, max_positions=plan.max_positions,
         daily_loss_entry_stop_fraction=wide, max_daily_loss_fraction=wide,
         drawdown_halve_fraction=wide, max_drawdown_fraction=wide, volatility_reduce_fraction=wide,
@@ -134,13 +136,10 @@ class _World:
 
     def _watch_limits(self) -> None:
         """The venue counts what it is asked for, and others may have used much of the address's budget already."""
-        world, account, witness = self._venue.world, self._identity.account, self._witness
+        world, witness = self._venue.world, self._witness
         world.weights, world.budget = WitnessedWeights(witness.judge), WitnessedBudget(witness.judge)
         if self._plan.requests_left is not None:
-            world.budget.used[account] = BASE_REQUESTS - self._plan.requests_left
-        witness.conduct.use_budget(
-            lambda: world.budget.cap(self._engine.user_volume(account)) - world.budget.used.get(account, 0)
-        )
+            world.budget.used[self._identity.account] = BASE_REQUESTS - self._plan.requests_left
 
     async def live(self) -> SeedOutcome:
         """Run to the plan's end, then let everything settle and judge it."""
