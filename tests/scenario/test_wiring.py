@@ -10,6 +10,7 @@ import pytest
 from tests.scenario.kit import Stage, go, play
 from tests.scenario.market import calm
 
+from perpstrader.breakers import CircuitBreakers, GuardedTransport, HealthChecks
 from perpstrader.domain import Side
 from perpstrader.execution import AccountWatch, Journal
 from perpstrader.execution.bookkeeping import Accountant
@@ -20,10 +21,11 @@ from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.runtime import Supervisor
 from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
+from perpstrader.trader.guard import Guard
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.trader import Trader
 
-LOOPS = {"journal", "streams", "cycles", "protection", "reconcile", "records"}
+LOOPS = {"journal", "guard", "streams", "cycles", "protection", "reconcile", "records"}
 CALLED: dict[str, tuple[type, str]] = {
     "bars of the stream": (Trader, "on_bar"),
     "prices of the stream": (Trader, "on_market"),
@@ -48,6 +50,10 @@ CALLED: dict[str, tuple[type, str]] = {
     "the journal": (Journal, "flush"),
     "the record of decisions": (Recorder, "store"),
     "the record of silences": (Recorder, "flush"),
+    "the health checks": (HealthChecks, "check"),
+    "the probes of open breakers": (CircuitBreakers, "probe"),
+    "the venue's breaker": (GuardedTransport, "post"),
+    "the breakers' gate": (Guard, "refusal"),
 }
 
 
@@ -97,7 +103,7 @@ def test_S20_S41_S54_every_guard_has_a_caller_on_the_running_path(monkeypatch: p
     assert _missing(called) == []
 
 
-@pytest.mark.parametrize("loop", ["streams", "cycles", "protection", "reconcile", "records"])
+@pytest.mark.parametrize("loop", ["streams", "cycles", "protection", "reconcile", "records", "guard"])
 def test_the_walk_finds_each_loop_that_nobody_starts(monkeypatch: pytest.MonkeyPatch, loop: str) -> None:
     called, loops = _walk(monkeypatch, without_loop=loop)
     assert loop not in loops

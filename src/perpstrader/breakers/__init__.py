@@ -21,6 +21,8 @@ from perpstrader.breakers.contract import (
     HealthStatus,
     UnavailableError,
     Watch,
+    unwatched,
+    worst,
 )
 from perpstrader.breakers.contract import CircuitBreakers as CircuitBreakersContract
 from perpstrader.breakers.contract import HealthChecks as HealthChecksContract
@@ -36,5 +38,5 @@ __all__ = [
     "BreakerOpenError", "BreakerRow", "BreakerSpec", "BreakerState", "BreakerStatus", "CallMetrics", "CircuitBreakers",
     "CircuitBreakersContract", "ComponentHealth", "Done", "Finding", "GuardedTransport", "HealthCheck", "HealthChecks",
     "HealthChecksContract", "HealthReport", "HealthStatus", "Outcome", "UnavailableError", "Watch", "open_period_ms",
-    "outcome_of", "trouble_in",
+    "outcome_of", "trouble_in", "unwatched", "worst",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from perpstrader.breakers.contract import (
 )
 from perpstrader.breakers.failures import FAILURES, Outcome, Rows, outcome_of
 from perpstrader.breakers.machine import Breaker, Call
-from perpstrader.domain import PerpsTraderError
+from perpstrader.domain import PerpsTraderError, StateError
 from perpstrader.domain.breakers import BreakerRow, BreakerState
 from perpstrader.runtime import Clock
 from perpstrader.runtime.tasks import FailureSink
@@ -120,7 +120,11 @@ class CircuitBreakers:
         before = breaker.state
         breaker.latch(actor, reason)
         self._tell(breaker, before)
-        await self._commit(breaker.row())
+        try:
+            await self._commit(breaker.row())
+        except StateError:
+            self._persist(breaker.row())
+            raise
         return breaker.status()
 
     async def reset(self, name: str, *, actor: str, reason: str) -> BreakerStatus:

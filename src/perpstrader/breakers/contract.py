@@ -8,7 +8,7 @@ anything by itself: who asks it decides what an open one means.
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -116,6 +116,11 @@ Watch = Callable[[], Done]
 Listener = Callable[[BreakerChange], None]
 
 
+def unwatched() -> Done:
+    """The watch of a part whose calls nobody observes."""
+    return lambda error: None
+
+
 class CircuitBreakers(Protocol):
     """All breakers of one process. A name that was not registered raises ``PerpsTraderError`` wherever it is used."""
 
@@ -176,13 +181,23 @@ class CircuitBreakers(Protocol):
         ...
 
 
-class HealthStatus(enum.IntEnum):
-    """A greater one is worse; several together are as bad as the worst (S46)."""
+class HealthStatus(enum.StrEnum):
+    """From well to worst; several together are as bad as the worst (S46)."""
 
-    HEALTHY = 0
-    DEGRADED = 1
-    UNHEALTHY = 2
-    CRITICAL = 3
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """A greater one is worse."""
+        return tuple(HealthStatus).index(self)
+
+
+def worst(statuses: Iterable[HealthStatus]) -> HealthStatus:
+    """The worst of them; unhealthy where there is none, because nothing is known then."""
+    return max(statuses, key=lambda status: status.rank, default=HealthStatus.UNHEALTHY)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

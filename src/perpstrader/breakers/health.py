@@ -16,6 +16,7 @@ from perpstrader.breakers.contract import (
     HealthReport,
     HealthStatus,
     UnavailableError,
+    worst,
 )
 from perpstrader.domain.breakers import BreakerState
 from perpstrader.runtime import Clock
@@ -59,10 +60,10 @@ class HealthChecks:
     def report(self) -> HealthReport:
         """See the contract."""
         opened = [status for status in self._breakers.statuses() if status.state is not BreakerState.CLOSED]
-        status = max((c.status for c in self._last), default=HealthStatus.UNHEALTHY)
+        status = worst(component.status for component in self._last)
         words = [f"{c.component}: {c.text}" for c in self._last if c.status is not HealthStatus.HEALTHY]
         if self._clock.now_ms() - self._checked_ms > _STALE_INTERVALS * self._interval_ms:
-            status = max(status, HealthStatus.UNHEALTHY)
+            status = worst((status, HealthStatus.UNHEALTHY))
             words.insert(0, "nothing has been checked yet" if not self._checked_ms else "the checks are overdue")
         if any(breaker.stops_entries for breaker in opened):
             status = HealthStatus.CRITICAL

@@ -17,6 +17,8 @@ class GuardedTransport:
     def __init__(self, inner: Transport, watch: Watch) -> None:
         self._inner = inner
         self._watch = watch
+        self.answers = 0
+        """Requests that got a usable answer."""
 
     async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer:
         """See ``Transport.post``; a server in trouble and a page instead of data count as failed, a refusal not."""
@@ -26,7 +28,9 @@ class GuardedTransport:
         except BaseException as error:
             done(error)
             raise
-        done(trouble_in(answer))
+        trouble = trouble_in(answer)
+        self.answers += trouble is None
+        done(trouble)
         return answer
 
     async def ask(self, timeout_s: float) -> None:

@@ -64,6 +64,31 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[StoredOrder, ...]
 
 
+class StoredBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """A breaker as the last trader left it; one that never opened is not among them."""
+
+    name: str
+    state: str
+    since_ms: int
+    text: str
+
+
+def breakers(data_dir: Path) -> tuple[StoredBreaker, ...]:
+    """The breakers on disk."""
+
+    async def look(store: StateStore, account: str, network: str) -> tuple[StoredBreaker, ...]:
+        rows = await store.read(lambda tx: tx.breakers.all())
+        return tuple(
+            StoredBreaker(
+                name=row.name, state=row.state.value, since_ms=row.since_ms,
+                text=f"{row.actor}: {row.reason}" if row.actor else row.failure,
+            )
+            for row in rows
+        )  # fmt: skip
+
+    return _with_store(data_dir, look)
+
+
 def stored(data_dir: Path) -> Stored:
     """The last state on disk."""
 

@@ -14,13 +14,16 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from perpstrader import __version__
+from perpstrader.breakers import BreakerStatus
 from perpstrader.domain import MoneyError, PerpsTraderError
 from perpstrader.domain.traces import Trace
 from perpstrader.monitor import PerformanceReport
 from perpstrader.monitor.openmetrics import CONTENT_TYPE
-from perpstrader.traces import TraceSummary, explain
+from perpstrader.recovery import RecoveryError
+from perpstrader.traces import TraceSummary, explain, life_of
 from perpstrader.traces.contract import TraceStore
-from perpstrader.trader.commands import CommandError, CommandResult, Commands, Confirmation, SignalRequest
+from perpstrader.trader.commands import CommandError, CommandResult, Commands, Confirmation, HealthView, SignalRequest
+from perpstrader.trader.recovering import RecoveryReport
 from perpstrader.trader.status import DecisionRow, OrderRow, PositionRow, Status
 
 _LOG = logging.getLogger(__name__)
@@ -59,7 +62,7 @@ class SignalOrder(SignalRequest, kw_only=True, forbid_unknown_fields=True):
 
 
 class Halt(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Stop entries. The same ``key`` is carried out once."""
+    """Stop entries, or open or reset a breaker. The same ``key`` is carried out once."""
 
     reason: _Reason
     actor: _Actor = "api"
@@ -78,6 +81,15 @@ class Confirmed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     reason: _Reason
     token: str
+    actor: _Actor = "api"
+    key: _Key = ""
+
+
+class Recover(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Take a position out: ``close`` or ``reduce`` (half of it); ``reset`` counts its recovery attempts anew."""
+
+    action: str
+    reason: _Reason
     actor: _Actor = "api"
     key: _Key = ""
 
@@ -133,12 +145,27 @@ def _reads(commands: Commands) -> list[HTTPRouteHandler]:
         """How long each stage takes and how often it fails, since the start."""
         return commands.performance()
 
+    @get("/api/recovery")
+    async def recovery() -> RecoveryReport:
+        """What recovery finds wrong with positions, what became of it, and the attempts."""
+        return commands.recovery()
+
+    @get("/api/breakers")
+    async def breakers() -> tuple[BreakerStatus, ...]:
+        """Every circuit breaker: its state, its window, its probes, its calls."""
+        return commands.breakers()
+
+    @get("/api/health")
+    async def health(component: _Name = None, limit: _Limit = 100) -> HealthView:
+        """The last round of health checks and the results before it; asking checks nothing."""
+        return commands.health(component, limit)
+
     @get("/metrics", media_type=CONTENT_TYPE)
     async def metrics() -> str:
         """The same as OpenMetrics text, for Prometheus and its like; it needs the token too."""
         return commands.metrics()
 
-    return [healthz, status, positions, orders, decisions, perf, metrics]
+    return [healthz, status, positions, orders, decisions, perf, recovery, breakers, health, metrics]
 
 
 def _records(traces: TraceStore) -> list[HTTPRouteHandler]:
@@ -153,7 +180,7 @@ def _records(traces: TraceStore) -> list[HTTPRouteHandler]:
         trace = await traces.get(trace_id)
         if trace is None:
             raise NotFoundException(f"there is no trace {trace_id}")
-        return TraceView(trace=trace, explanation=explain(trace))
+        return TraceView(trace=trace, explanation=explain(trace, await life_of(traces, trace)))
 
     return [recent, one]
 
@@ -170,6 +197,16 @@ def _commands(commands: Commands) -> list[HTTPRouteHandler]:
         """No entries from now on; exits and protection go on."""
         return await commands.halt(data.reason, actor=data.actor, key=data.key)
 
+    @post("/api/breakers/{name:str}/open", status_code=200)
+    async def open_breaker(name: FromPath[str], data: JSONBody[Halt]) -> CommandResult:
+        """Open a breaker until it is reset; exits and protection go on."""
+        return await commands.open_breaker(name, data.reason, actor=data.actor, key=data.key)
+
+    @post("/api/breakers/{name:str}/reset", status_code=200)
+    async def reset_breaker(name: FromPath[str], data: JSONBody[Halt]) -> CommandResult:
+        """Close a breaker, whatever opened it."""
+        return await commands.reset_breaker(name, data.reason, actor=data.actor, key=data.key)
+
     @post("/api/prepare", status_code=200)
     async def prepare(data: JSONBody[Prepare]) -> Confirmation:
         """What an action would do, and the token that makes it happen, once, within a minute."""
@@ -185,12 +222,17 @@ def _commands(commands: Commands) -> list[HTTPRouteHandler]:
         """Release the halts that an operator may release."""
         return await commands.resume(data.reason, actor=data.actor, token=data.token, key=data.key)
 
+    @post("/api/positions/{symbol:str}/recover", status_code=200)
+    async def recover(symbol: FromPath[str], data: JSONBody[Recover]) -> CommandResult:
+        """Close or halve one position; ``done`` once the venue shows it."""
+        return await commands.recover(symbol, data.action, data.reason, actor=data.actor, key=data.key)
+
     @post("/api/positions/{symbol:str}/close", status_code=200)
     async def close(symbol: FromPath[str], data: JSONBody[Close]) -> CommandResult:
         """Close one position."""
         return await commands.close(symbol, data.reason, actor=data.actor)
 
-    return [signals, halt, prepare, flatten, resume, close]
+    return [signals, halt, open_breaker, reset_breaker, prepare, flatten, resume, recover, close]
 
 
 _Asked = Request[Any, Any, Any]
@@ -202,7 +244,7 @@ def _problem(status: int, sentence: str) -> Response[Problem]:
 
 def _said(request: _Asked, error: PerpsTraderError) -> Response[Problem]:
     """What cannot be done as asked is 400; what went wrong in doing it is 409."""
-    return _problem(400 if isinstance(error, CommandError | MoneyError) else 409, str(error))
+    return _problem(400 if isinstance(error, CommandError | MoneyError | RecoveryError) else 409, str(error))
 
 
 def _bad_request(request: _Asked, error: HTTPException) -> Response[Problem]:

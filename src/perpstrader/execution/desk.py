@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from perpstrader.breakers import UnavailableError, Watch, unwatched
 from perpstrader.domain import (
     AssetSpec,
     MarketSnapshot,
@@ -94,6 +95,11 @@ class VenueClock(Protocol):
         """How far our clock is behind (positive) or ahead of it."""
         ...
 
+    @property
+    def measured_ms(self) -> int:
+        """When it was last measured, by our clock; 0 before the first time."""
+        ...
+
 
 class Numbers:
     """Intent numbers from blocks that the store has reserved, so that naming an order never waits for the disk."""
@@ -139,6 +145,7 @@ class Desk(msgspec.Struct, kw_only=True):
     stages: Stages
     observer: ExecutionObserver = msgspec.field(default_factory=NoObserver)
     reach: Reach = msgspec.field(default_factory=Reach)
+    submissions: Watch = unwatched
     paused_until_ms: int = 0
     unrecorded: int = 0
 
@@ -250,15 +257,17 @@ class Desk(msgspec.Struct, kw_only=True):
             self.orders.add(order)
         try:
             requests = [self.request(order) for order in orders]
-            sent = self.clock.now_ms()
+            sent, ended = self.clock.now_ms(), self.submissions()
             acks = list(await self.client.place(requests, grouping=grouping, expires_ms=orders[0].expires_ms))
         except PerpsTraderError as error:
             self.say("not-sent", orders[0].intent.symbol, str(error), episode=orders[0].intent.episode, grave=True)
             return [NotSent(str(error)) for _ in orders]
         if all(isinstance(ack, NotSent | Unknown) for ack in acks):
             self.reach.missed(sent)
+            ended(UnavailableError(f"an order got no answer: {getattr(acks[0], 'text', '')}"))
         else:
             self.reach.answered(self.clock.now_ms())
+            ended(None)
         for ack in acks:
             if isinstance(ack, Rejected) and class_of(ack) is ErrorClass.HALTED:
                 self.pause(orders[0].intent.symbol, ack.text)

@@ -40,6 +40,8 @@ RECONCILE_BARS: Final = 12
 """A replay compares with the venue each virtual hour, at the least each twelve bars, besides on every event that asks
 for it.
 """
+_MARK_BARS: Final = 2
+"""A mark of a recording is as old as this many bars at most."""
 
 DAY_S: Final = 86_400.0
 _PROGRESS_STEPS: Final = 200
@@ -104,13 +106,20 @@ def for_replay(settings: Settings, feed: Feed, bar_ms: int) -> Settings:
     execution = settings.execution.model_copy(
         update={"reconcile_interval_ms": max(RECONCILE_MS, RECONCILE_BARS * bar_ms)}
     )
+    recovery = settings.recovery.model_copy(
+        update={
+            "max_mark_age_ms": max(settings.recovery.max_mark_age_ms, _MARK_BARS * bar_ms),
+            "max_account_age_ms": max(settings.recovery.max_account_age_ms, 4 * execution.reconcile_interval_ms),
+        }
+    )
     venue = settings.venue.model_copy(update={"network": "paper", "base_url": None})
-    return dataclasses.replace(settings, trader=trader, execution=execution, venue=venue)
+    return dataclasses.replace(settings, trader=trader, execution=execution, venue=venue, recovery=recovery)
 
 
 def pace_of(bar_ms: int) -> Pace:
     """How often the loops of a replay look that only make sure: each bar whether stops are in place, silences daily."""
-    return Pace(ping_s=DAY_S, protection_s=max(60.0, bar_ms / 1000), records_s=DAY_S)
+    calm_s = max(60.0, bar_ms / 1000)
+    return Pace(ping_s=DAY_S, protection_s=calm_s, records_s=DAY_S, guard_s=calm_s, recovery_s=calm_s)
 
 
 class _Job(msgspec.Struct, frozen=True, kw_only=True):

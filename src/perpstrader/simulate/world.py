@@ -23,10 +23,10 @@ from perpstrader.settings import Settings
 from perpstrader.simulate.stopwatch import Stopwatch
 from perpstrader.simulate.watch import Watch
 from perpstrader.state import StateStore
-from perpstrader.traces import TraceStore
 from perpstrader.trader.account import Identity
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
+from perpstrader.trader.records import open_traces
 from perpstrader.trader.trader import Pace, Trader
 from perpstrader.venue.signer import Signer
 
@@ -34,7 +34,7 @@ LEAD_MS: Final = 1_000
 """The virtual clock starts this long before the feed's first instant."""
 
 _MICRO: Final = 1_000_000
-REPLAY_PACE: Final = Pace(ping_s=86_400.0, protection_s=60.0, records_s=3_600.0)
+REPLAY_PACE: Final = Pace(ping_s=86_400.0, protection_s=60.0, records_s=3_600.0, recovery_s=60.0, guard_s=60.0)
 
 
 class World(msgspec.Struct, kw_only=True):
@@ -81,7 +81,9 @@ async def simulated(
             new_epoch=lambda: rng.getrandbits(64), durable=False,
         )  # fmt: skip
         stack.push_async_callback(store.close)
-        traces = await stack.enter_async_context(TraceStore.open(traces_path, executor=executor, synchronous="OFF"))
+        traces = await stack.enter_async_context(
+            open_traces(settings, traces_path, clock, executor=executor, synchronous="OFF")
+        )
         if stopwatch is not None:
             _time(stopwatch, venue)
         market = _open_market(venue, stack)

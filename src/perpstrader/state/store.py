@@ -23,6 +23,8 @@ from perpstrader.state.risk import RiskRepository
 from perpstrader.state.signals import SignalsRepository
 
 T = TypeVar("T")
+WriteWatch = Callable[[], Callable[[BaseException | None], None]]
+"""Told that a write begins; what it returns is told how it ended."""
 
 
 class Transaction:
@@ -59,6 +61,7 @@ class StateStore:
         self._transaction = Transaction(connection)
         self._epoch = self._transaction.meta.epoch()
         self._closed = False
+        self.watch: WriteWatch = lambda: lambda error: None
 
     @classmethod
     async def open(
@@ -102,7 +105,14 @@ class StateStore:
         After a ``TimeoutError`` the outcome is open: the commit may still come. ``fn`` must not keep the transaction
         nor block on anything else.
         """
-        return await self._executor.run(lambda: self._write(fn), timeout_s=timeout_s)
+        ended = self.watch()
+        try:
+            result = await self._executor.run(lambda: self._write(fn), timeout_s=timeout_s)
+        except BaseException as error:
+            ended(error)
+            raise
+        ended(None)
+        return result
 
     async def read(self, fn: Callable[[Transaction], T], *, timeout_s: float | None = None) -> T:
         """``fn`` saw one consistent moment; a write inside it is undone and raises ``StateError``."""

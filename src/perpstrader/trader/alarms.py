@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from perpstrader.alerts import Alert, AlertDesk, Change, Incident, Severity
+from perpstrader.breakers import BreakerState, HealthStatus
 from perpstrader.domain import HaltKind, OrderStatus, Protection
 from perpstrader.domain.wording import plural
 from perpstrader.execution import Note
+from perpstrader.recovery import Issue, Priority
 from perpstrader.traces.redaction import redact_text
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ _LOG: Final = logging.getLogger("perpstrader.alerts")
 LOOK_S: Final = 1.0
 _UNKNOWN_MS: Final = 10_000
 _UNPROTECTED_MS: Final = 2_000
+_UNJUDGED_MS: Final = 15_000
 _STREAM_DOWN_MS: Final = 30_000
 SKEW_ALARM_MS: Final = 500
 _BUDGET_PERCENT: Final = 30
@@ -37,13 +40,14 @@ _STRATEGY_CALM_MS: Final = 60_000
 _FINISH_S: Final = 5.0
 _TEXT: Final = 600
 
-_STANDING: Final = frozenset({"stream-down", "clock-skew", "strategy-failed"})
+_STANDING: Final = frozenset({"stream-down", "clock-skew", "strategy-failed", "breaker"})
 """Notes of what is looked at as a standing condition, which also says when it is over."""
 _DONE: Final = {
     "liquidation": (Severity.CRITICAL, "a position was liquidated"),
     "foreign-fill": (Severity.WARNING, "somebody else trades this account"),
     "foreign-position": (Severity.WARNING, "a position that is not ours"),
     "flatten": (Severity.CRITICAL, "everything is being closed"),
+    "recovery-acts": (Severity.WARNING, "recovery takes a position out"),
     "orphan-orders": (Severity.WARNING, "orders of ours that nothing needed"),
     "order-taken-in": (Severity.WARNING, "an order of ours was found at the venue"),
 }
@@ -58,13 +62,27 @@ _FAILING: Final = {
     "failure": (Severity.WARNING, "a part of the trader failed"),
     "venue-halted": (Severity.WARNING, "the venue takes no orders"),
     "differs": (Severity.WARNING, "our books are not the venue's"),
+    "recovery-exhausted": (Severity.CRITICAL, "recovery does not settle a position"),
+    "recovery-failed": (Severity.WARNING, "a recovery did not do what it was for"),
+    "recovery-late": (Severity.WARNING, "recovery acted late"),
+    "recovery-unjudged": (Severity.CRITICAL, "a position cannot be judged"),
 }
+_TITLES: Final = {
+    "account-unreadable": (Severity.WARNING, "the account cannot be read"),
+    "clock-unmeasured": (Severity.WARNING, "the venue's clock cannot be read"),
+}
+_TOLD_ELSEWHERE: Final = frozenset({"streams", "risk", "protection", "loops"})
+"""Health checks whose findings are conditions here already: streams, halts, positions without a stop, silent loops;
+of the venue only the clock's.
+"""
 _HALT_WARNINGS: Final = frozenset({HaltKind.LOSS_STREAK, HaltKind.OPERATOR})
 
 
 class _Moment(msgspec.Struct):
-    """When a note's incident was last reported, and whether its end is told."""
+    """When a note's incident was last reported, of what, and whether its end is told."""
 
+    kind: str
+    symbol: str
     last_ms: int
     kept_ms: int
     is_told: bool
@@ -101,13 +119,16 @@ class Alarms:
         """A grave note is an incident of its kind, symbol and episode; a failure, of the part that failed."""
         if not note.grave or note.kind in _STANDING:
             return
-        severity, title = _DONE.get(note.kind) or _FAILING.get(note.kind) or (Severity.WARNING, note.kind)
+        known = _DONE.get(note.kind) or _FAILING.get(note.kind) or _TITLES.get(note.kind)
+        severity, title = known or (Severity.WARNING, note.kind)
         incident = self._incident(_key(note), severity, title, note.text, symbol=note.symbol, episode=note.episode)
         window_ms = self._window_ms(note.symbol)
         self.desk.report(incident, window_ms=window_ms)
         told = note.kind not in _DONE
         kept_ms = max(window_ms, _QUIET_MS)
-        self._moments[incident.key] = _Moment(last_ms=incident.time_ms, kept_ms=kept_ms, is_told=told)
+        self._moments[incident.key] = _Moment(
+            kind=note.kind, symbol=note.symbol, last_ms=incident.time_ms, kept_ms=kept_ms, is_told=told
+        )
 
     def look(self) -> None:
         """Report what stands and was not so, or is worse, or has stood for another minute; tell what is over."""
@@ -121,21 +142,54 @@ class Alarms:
             if before is None or before[0].severity != incident.severity or now_ms - before[1] >= _REMIND_MS:
                 self._standing[key] = (incident, now_ms)
                 self.desk.report(incident, window_ms=self._window_ms(incident.symbol))
-        for key in [key for key, moment in self._moments.items() if now_ms - moment.last_ms >= moment.kept_ms]:
-            moment = self._moments.pop(key)
+        for key, moment in list(self._moments.items()):
+            self._end(key, moment, now_ms)
+
+    def _end(self, key: str, moment: _Moment, now_ms: int) -> None:
+        """Close a note's incident: at once where what failed is seen to work again, else after a while of quiet."""
+        text = self._works_again(moment)
+        if not text and now_ms - moment.last_ms >= moment.kept_ms:
+            text = f"this has not come again for {moment.kept_ms // 1000} s"
+        if text:
+            del self._moments[key]
             if moment.is_told:
-                self.desk.recovered(key, f"this has not come again for {moment.kept_ms // 1000} s")
+                self.desk.recovered(key, text)
             else:
                 self.desk.book.forget(key)
+
+    def _works_again(self, moment: _Moment) -> str:
+        """What shows that a thing that failed works again; empty while nothing does, or nothing could."""
+        execution = self._trader.execution
+        match moment.kind:
+            case "clock-unmeasured" if execution.desk.venue_clock.measured_ms > moment.last_ms:
+                return "the venue's clock was read again"
+            case "account-unreadable" if execution.account.read_ms > moment.last_ms:
+                return "the account was read again"
+            case "venue-halted" if not execution.entries_paused():
+                return "the venue takes orders again"
+            case "differs" if execution.reconciler.agreed_ms > moment.last_ms:
+                return "our books are the venue's again"
+            case "stop-impossible" | "protection-exhausted" if self._is_safe(moment.symbol):
+                return f"{moment.symbol} is flat, or has its stop"
+            case _:
+                return ""
+
+    def _is_safe(self, symbol: str) -> bool:
+        execution = self._trader.execution
+        held = symbol in execution.desk.positions.holdings
+        return not held or execution.protector.status(symbol) is Protection.CONFIRMED
 
     # --- the conditions ---
 
     def _conditions(self, now_ms: int) -> Iterator[Incident]:
         yield from self._halts()
         yield from self._positions()
+        yield from self._recovery(now_ms)
         yield from self._unknown_orders()
         yield from self._connection(now_ms)
         yield from self._loops()
+        yield from self._breakers()
+        yield from self._health()
         yield from self._strategies(now_ms)
 
     def _halts(self) -> Iterator[Incident]:
@@ -161,6 +215,21 @@ class Alarms:
                 symbol=symbol, episode=holding.episode,
             )  # fmt: skip
 
+    def _recovery(self, now_ms: int) -> Iterator[Incident]:
+        """One incident a position, with everything that recovery finds wrong with it; what cannot be judged may wait
+        for a mark.
+        """
+        of_symbol: dict[str, list[Issue]] = {}
+        for issue in self._trader.recovery.stats().active:
+            if issue.priority >= Priority.HIGH and (issue.is_known or now_ms - issue.since_ms > _UNJUDGED_MS):
+                of_symbol.setdefault(issue.symbol, []).append(issue)
+        for symbol, issues in of_symbol.items():
+            severity = Severity.CRITICAL if issues[0].priority is Priority.CRITICAL else Severity.WARNING
+            yield self._incident(
+                f"recovery:{symbol}", severity, f"{symbol} is in trouble: {issues[0].kind.value}",
+                "; ".join(issue.sentence() for issue in issues), symbol=symbol, episode=issues[0].episode,
+            )  # fmt: skip
+
     def _unknown_orders(self) -> Iterator[Incident]:
         desk = self._trader.execution.desk
         now_ms = desk.venue_clock.now_ms()
@@ -181,9 +250,11 @@ class Alarms:
         since_ms = now_ms if self._down_since_ms is None else self._down_since_ms
         self._down_since_ms = None if trader.connected else since_ms
         if not trader.connected and now_ms - since_ms > _STREAM_DOWN_MS:
+            out = trader.execution.desk.reach.is_out
+            rest = "requests are not answered either" if out else "exits and protection go on by request"
             yield self._incident(
                 "stream-down", Severity.WARNING, "the venue's stream is down",
-                f"no stream for {(now_ms - since_ms) // 1000} s; entries wait, exits and protection go on by request",
+                f"no stream for {(now_ms - since_ms) // 1000} s; entries wait, {rest}",
             )  # fmt: skip
         skew_ms, limit_ms = abs(trader.execution.desk.venue_clock.skew_ms), trader.settings.execution.max_clock_skew_ms
         if skew_ms > min(SKEW_ALARM_MS, limit_ms):
@@ -221,6 +292,34 @@ class Alarms:
                 f"the strategy {runner.name} fails",
                 f"{runner.errors} error(s) and {runner.skipped_cycles} bar(s) skipped so far, the last: "
                 f"{runner.last_error}; its positions keep their stops, the other strategies go on",
+            )  # fmt: skip
+
+    def _breakers(self) -> Iterator[Incident]:
+        """Every breaker that is not closed; worse when its probes keep failing (CB-16, CBF-13)."""
+        for status in self._trader.guard.breakers.statuses():
+            if status.state is BreakerState.CLOSED:
+                continue
+            latched = status.state is BreakerState.LATCHED
+            by = f"{status.actor} opened it: {status.reason}" if latched else status.last_failure
+            effect = "entries wait, exits and protection go on" if status.stops_entries else "trading goes on"
+            until = "until an operator resets it" if latched else "it is tried again by itself"
+            tried = f", {plural(status.failed_probes, 'probe')} failed" if status.failed_probes else ""
+            yield self._incident(
+                f"breaker:{status.name}", Severity.CRITICAL if status.needs_a_person else Severity.WARNING,
+                f"the breaker {status.name} is open", f"{by}{tried}; {effect}; {until}",
+            )  # fmt: skip
+
+    def _health(self) -> Iterator[Incident]:
+        """Components that are unhealthy and have no incident of their own, nor their breaker's."""
+        report = self._trader.guard.health.report()
+        for component in report.components:
+            told = component.breaker in report.open_breakers or (component.known and component.component == "venue")
+            if told or component.component in _TOLD_ELSEWHERE or component.status.rank < HealthStatus.UNHEALTHY.rank:
+                continue
+            severity = Severity.CRITICAL if component.status is HealthStatus.CRITICAL else Severity.WARNING
+            yield self._incident(
+                f"health:{component.component}", severity, f"{component.component} is {component.status.value}",
+                component.text,
             )  # fmt: skip
 
     def _incident(

@@ -11,6 +11,16 @@ from typing import Final
 import msgspec
 
 from perpstrader.alerts import AlertDesk, Channel
+from perpstrader.breakers import (
+    EXECUTION,
+    RECOVERY,
+    RISK,
+    TRACES,
+    VENUE,
+    CircuitBreakers,
+    GuardedTransport,
+    HealthChecks,
+)
 from perpstrader.domain import INTERVAL_MS, AssetSpec, Order, PerpsTraderError, VenueError
 from perpstrader.execution import (
     NUMBER_BLOCK,
@@ -24,6 +34,7 @@ from perpstrader.execution import (
 from perpstrader.execution.view import LiquidationPrices
 from perpstrader.monitor import MeasuredTransport, PerformanceMonitor, Stages
 from perpstrader.risk import RiskManager
+from perpstrader.risk.conduct import ConductMemory
 from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.risk.liquidation import liquidation_prices
 from perpstrader.runtime import Clock, DetachedExecutor, Executor, InlineExecutor, Supervisor, Transport
@@ -38,9 +49,13 @@ from perpstrader.trader.commands import Commands
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
+from perpstrader.trader.guard import Guard, change_text, make_breakers, make_probes
+from perpstrader.trader.health import health_checks
 from perpstrader.trader.observer import Nobody, Observer, Relay
 from perpstrader.trader.perf import watch_counts
+from perpstrader.trader.ratchet import Ratchet
 from perpstrader.trader.recorder import Recorder
+from perpstrader.trader.recovering import build_recovery
 from perpstrader.trader.trader import REAL_TIME, Pace, Trader
 from perpstrader.trader.upkeep import Upkeep
 from perpstrader.trader.wiring import Wiring
@@ -95,7 +110,10 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     pool, supervisor = TaskPool(wiring.failed), Supervisor(deps.clock, wiring.failed)
     recorder = wiring.recorder = _recorder(settings, deps, wiring, stages)
     journal = Journal(deps.store, deps.clock, wiring.failed, stages.state_commit)
-    client = await _client(settings, deps, journal, stages)
+    breakers = await make_breakers(settings, deps.clock, deps.rng, deps.store, journal, wiring.failed)
+    recorder.watch = breakers.watch(TRACES)
+    transport = GuardedTransport(deps.transport, breakers.watch(VENUE))
+    client = await _client(settings, deps, transport, journal, stages)
     assets = dict(await client.metadata())
     symbols = traded_symbols(settings, assets)
     books = await open_books(deps.store, client)
@@ -104,26 +122,35 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
     await keeper.load()
     risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage, assets)
-    desk = await _desk(settings, deps, client, assets, market, journal, pool, recorder, stages)
+    desk = await _desk(settings, deps, client, assets, market, journal, pool, recorder, stages, keeper.conduct)
     execution = Execution(
         desk, deps.store, books, keeper, gate=wiring.gate, release=risk.release, halt=wiring.halt,
         liquidation=_liquidation(assets), default_stop_fraction=settings.risk.default_stop_fraction,
     )  # fmt: skip
+    desk.submissions = breakers.watch(EXECUTION)
     execution.view.reservations = lambda: risk.reservations
     decider = Decider(
         execution, risk, market, recorder, deps.clock, deps.store, counters, stages,
-        risk_state=lambda: keeper.judged_state, symbols=frozenset(symbols), leverage=settings.venue.leverage,
-        ack_deadline_ms=settings.traces.ack_deadline_ms,
+        risk_state=lambda: keeper.judged_state, conduct=keeper.conduct, symbols=frozenset(symbols), leverage=settings.venue.leverage,
+        ack_deadline_ms=settings.traces.ack_deadline_ms, breakers=breakers,
     )  # fmt: skip
+    runners = _runners(settings, deps)
     cycle = Cycle(
-        _runners(settings, deps), decider, execution, market, recorder, deps.clock, pool, counters, stages,
-        may_trade=wiring.may_trade,
+        runners, decider, execution, market, recorder, deps.clock, pool, counters, stages,
+        halted=wiring.halted,
     )  # fmt: skip
     trader = wiring.trader = Trader(
         settings, deps.clock, deps.store, execution, keeper, market, cycle, decider, recorder, pool, supervisor,
         counters, monitor, deps.pace,
     )  # fmt: skip
-    trader.upkeep = Upkeep(execution, risk, keeper)
+    trader.upkeep = Upkeep(execution)
+    trader.recovery = build_recovery(
+        trader, risk, [runner.strategy.name for runner in runners], breakers.watch(RECOVERY),
+        least_interval_s=deps.pace.recovery_s,
+    )  # fmt: skip
+    trader.halt_writes = breakers.watch(RISK)
+    trader.guard = _guard(settings, deps, trader, breakers, transport)
+    trader.ratchet = Ratchet(execution, market, settings.risk, fixed=_fixed_stops(settings, runners))
     interval = interval_name(settings.bar_ms)
     trader.streams = Streams(
         deps.transport, deps.clock, client.venue_clock, market, trader, account=client.account_address,
@@ -135,6 +162,8 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         trader.alarms = Alarms(alerts, trader)
         recorder.on_note = trader.alarms.on_note
     await _warm_up(client, cycle, keeper, market, symbols, interval, settings.bar_ms, wiring)
+    for candle in (candle for symbol in symbols for candle in cycle.history(symbol)):
+        trader.recovery.on_bar(candle)
     watch_counts(monitor, trader)
     return trader, Commands(trader, deps.rng)
 
@@ -158,7 +187,9 @@ def _recorder(settings: Settings, deps: Deps, wiring: Wiring, stages: Stages) ->
     )  # fmt: skip
 
 
-async def _client(settings: Settings, deps: Deps, journal: Journal, stages: Stages) -> HyperliquidClient:
+async def _client(
+    settings: Settings, deps: Deps, guarded: Transport, journal: Journal, stages: Stages
+) -> HyperliquidClient:
     """The build that the rollout asks for; both keep their nonces above what was ever used (S12)."""
     clock, mainnet = deps.clock, settings.venue.is_mainnet
     signer = Signer(deps.identity.private_key, mainnet=mainnet)
@@ -168,7 +199,7 @@ async def _client(settings: Settings, deps: Deps, journal: Journal, stages: Stag
     )
     account, vault = deps.identity.account, settings.venue.vault_address
     timeout_s = settings.client.request_timeout_ms / 1000
-    transport = MeasuredTransport(deps.transport, stages)
+    transport = MeasuredTransport(guarded, stages)
     client: HyperliquidClient
     if settings.rollout.client == "baseline":
         client = BaselineClient(
@@ -208,11 +239,13 @@ async def _desk(
     pool: TaskPool,
     recorder: Recorder,
     stages: Stages,
+    conduct: ConductMemory,
 ) -> Desk:
     first = await deps.store.transact(lambda tx: tx.intents.reserve_numbers(NUMBER_BLOCK))
 
     def on_change(order: Order) -> None:
         journal.later(desk.record(order))
+        conduct.on_order(order)
         deps.observer.on_order(order)
 
     desk = Desk(
@@ -235,6 +268,22 @@ async def _desk(
     return desk
 
 
+def _guard(
+    settings: Settings, deps: Deps, trader: Trader, breakers: CircuitBreakers, transport: GuardedTransport
+) -> Guard:
+    """The health checks, the probes, and the notes of what the breakers do."""
+    health = HealthChecks(
+        health_checks(trader, transport, deps.traces), breakers, deps.clock,
+        deadline_ms=settings.breakers.call_deadline_ms, interval_ms=settings.breakers.health_interval_ms,
+    )  # fmt: skip
+    probes = make_probes(trader.execution, transport, deps.store, trader.recorder, settings)
+    breakers.on_change(lambda change: trader.execution.desk.say("breaker", "", change_text(change), grave=True))
+    return Guard(
+        breakers, health, probes, deps.clock, interval_ms=settings.breakers.health_interval_ms,
+        tick_s=deps.pace.guard_s,
+    )  # fmt: skip
+
+
 def _liquidation(assets: Mapping[str, AssetSpec]) -> LiquidationPrices:
     return lambda positions, equity_usd: liquidation_prices(positions, equity_usd, assets)
 
@@ -252,6 +301,12 @@ def _runners(settings: Settings, deps: Deps) -> list[StrategyRunner]:
             executor = InlineExecutor() if deps.is_virtual else DetachedExecutor(f"strategy-{strategy.name}")
         runners.append(StrategyRunner(strategy, deps.clock, settings.trader.strategy_timeout_ms, executor=executor))
     return runners
+
+
+def _fixed_stops(settings: Settings, runners: Sequence[StrategyRunner]) -> frozenset[str]:
+    """The strategies, by the name that owns positions, whose stops stay where they were set."""
+    pairs = zip(settings.trader.strategies, runners, strict=True)
+    return frozenset(runner.strategy.name for entry, runner in pairs if not entry.moves_stops)
 
 
 async def _warm_up(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perpstrader.breakers import BreakerStatus, ComponentHealth, HealthReport
 from perpstrader.domain import (
     Action,
     HaltKind,
@@ -21,12 +22,15 @@ from perpstrader.domain import (
     Refused,
     Side,
     Signal,
+    StateError,
     TraceKind,
     dec,
 )
 from perpstrader.domain.wording import near_name, plural
 from perpstrader.monitor import PerformanceReport, openmetrics
+from perpstrader.recovery import action_named
 from perpstrader.trader.decisions import OPERATOR, Decision
+from perpstrader.trader.recovering import RecoveryReport, report_of
 from perpstrader.trader.status import Status, status_of
 from perpstrader.trader.trader import Trader
 
@@ -56,6 +60,13 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     done: bool
     text: str
     details: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class HealthView(msgspec.Struct, frozen=True, kw_only=True):
+    """The last round of health checks, and the results before it, newest first."""
+
+    report: HealthReport
+    history: tuple[ComponentHealth, ...]
 
 
 class SignalRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -95,9 +106,30 @@ class Commands:
         """How long each stage takes and how often it fails, since the start."""
         return self._trader.monitor.report()
 
+    def recovery(self) -> RecoveryReport:
+        """What recovery finds wrong with positions, what became of it, and the attempts (S50-S52)."""
+        return report_of(self._trader)
+
     def metrics(self) -> str:
         """The same with the histograms, as OpenMetrics text."""
         return openmetrics(self._trader.monitor)
+
+    def breakers(self) -> tuple[BreakerStatus, ...]:
+        """Every circuit breaker now."""
+        return self._trader.guard.breakers.statuses()
+
+    def health(self, component: str | None = None, limit: int = 100) -> HealthView:
+        """The last round of health checks and what they found before; checks nothing (S46)."""
+        health = self._trader.guard.health
+        return HealthView(report=health.report(), history=health.history(component, limit))
+
+    async def open_breaker(self, name: str, reason: str, *, actor: str, key: str = "") -> CommandResult:
+        """Open a breaker until an operator resets it, restarts included (S43)."""
+        return await self._set_breaker("open", name, reason, actor, key)
+
+    async def reset_breaker(self, name: str, reason: str, *, actor: str, key: str = "") -> CommandResult:
+        """Close a breaker, whatever opened it."""
+        return await self._set_breaker("reset", name, reason, actor, key)
 
     async def signal(self, request: SignalRequest, *, actor: str) -> CommandResult:
         """Judge and carry out a signal from outside, on the same road as a strategy's."""
@@ -176,8 +208,7 @@ class Commands:
         return await asyncio.shield(task)
 
     async def _flatten(self, reason: str, actor: str, key: str) -> CommandResult:
-        await self._trader.halt_in_time(HaltKind.OPERATOR, f"flatten: {reason}", actor)
-        report = await self._trader.execution.flatten(reason)
+        report = await self._trader.recovery.emergency_close_all(reason, actor=actor)
         text = (
             "all positions are closed, as the venue shows"
             if report.verified_flat
@@ -223,6 +254,49 @@ class Commands:
         result = msgspec.structs.replace(told, command="close", done=done)
         self._audit("close", _named(signal), actor, reason, result.text)
         return result
+
+    async def _set_breaker(self, verb: str, name: str, reason: str, actor: str, key: str) -> CommandResult:
+        command, breakers = f"breaker {verb}", self._trader.guard.breakers
+        if (known := self._done.get((command, key))) is not None:
+            return known
+        self._require(reason, command)
+        if name not in breakers.names:
+            raise CommandError(f"there is no breaker {name!r}; there are {', '.join(breakers.names)}")
+        before = breakers.status(name).state
+        change = breakers.open if verb == "open" else breakers.reset
+        done, doubt = True, ""
+        try:
+            await change(name, actor=actor, reason=reason)
+        except StateError as error:
+            done, doubt = False, f", but state.db did not take it: {error}"
+        status = breakers.status(name)
+        effect = "entries wait for it, exits go on" if status.stops_entries else "trading goes on without it"
+        now = f"{name} is {status.state.value}" + (f" until it is reset; {effect}" if verb == "open" else "")
+        text = f"{now} (it was {before.value}){doubt}"
+        return await self._record(command, {"name": name}, actor, reason, done, text, key=key)
+
+    async def recover(self, symbol: str, action: str, reason: str, *, actor: str, key: str = "") -> CommandResult:
+        """Close or halve a position, or count its recovery attempts anew (``reset``); done once the venue shows it."""
+        if (known := self._done.get(("recover", key))) is not None:
+            return known
+        self._require(reason, "recover")
+        arguments = {"symbol": symbol, "action": action}
+        self._require_position(symbol)
+        if action == "reset":
+            reset = self._trader.recovery.reset_attempts(symbol)
+            text = f"recovery counts its attempts at {symbol} anew" if reset else f"{symbol} has no attempts to forget"
+            return await self._record("recover", arguments, actor, reason, reset, text, key=key)
+        done = await self._trader.recovery.recover(symbol, action_named(action), reason, actor=actor)
+        details = {"recovered": msgspec.to_builtins(done)}
+        text = f"{symbol}: {done.text}"
+        return await self._record("recover", arguments, actor, reason, done.done, text, details=details, key=key)
+
+    def _require_position(self, symbol: str) -> None:
+        held = self._trader.execution.desk.positions.holdings
+        if symbol not in held:
+            near = near_name(symbol, held)
+            hint = f"did you mean {near}?" if near else f"open: {', '.join(held) or 'none'}"
+            raise CommandError(f"there is no position in {symbol}; {hint}")
 
     def _told(self, decision: Decision) -> CommandResult:
         verdict, entry, report = decision.verdict, decision.entry, decision.exit

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from perpstrader.breakers import TRACES, BreakerState, CircuitBreakersContract
 from perpstrader.domain import (
     Action,
     Approved,
@@ -35,10 +36,12 @@ from perpstrader.domain import (
 from perpstrader.domain.wording import near_name
 from perpstrader.execution import EntryReport, Execution, ExitReport
 from perpstrader.monitor import Stages
+from perpstrader.risk.conduct import ConductMemory
 from perpstrader.risk.contract import RiskManager
 from perpstrader.runtime import Clock
 from perpstrader.state import StateStore, Transaction
 from perpstrader.trader.counters import RunCounters
+from perpstrader.trader.guard import entry_refusal
 from perpstrader.trader.recorder import Recorder
 from perpstrader.venue.market_data import MarketData
 
@@ -79,9 +82,11 @@ class Decider:
         stages: Stages,
         *,
         risk_state: Callable[[], RiskState],
+        conduct: ConductMemory,
         symbols: frozenset[str],
         leverage: int,
         ack_deadline_ms: int,
+        breakers: CircuitBreakersContract,
     ) -> None:
         self._execution = execution
         self._risk = risk
@@ -92,9 +97,11 @@ class Decider:
         self._counters = counters
         self._stages = stages
         self._risk_state = risk_state
+        self._conduct = conduct
         self._symbols = symbols
         self._leverage = leverage
         self._ack_deadline_ms = ack_deadline_ms
+        self._breakers = breakers
         self._unwritten: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def decide(
@@ -121,6 +128,7 @@ class Decider:
     async def _open(
         self, signal: Signal, candle: Candle | None, indicators: Mapping[str, float] | None, came_ns: int | None
     ) -> Decision:
+        self._conduct.on_signal(signal, self._clock.now_ms())
         started = self._stages.evidence.now()
         evidence = await self._evidence(signal.symbol)
         self._stages.evidence.since(started, ok=not isinstance(evidence, Refusal))
@@ -153,7 +161,7 @@ class Decider:
         report = await self._execution.submit(
             verdict,
             digest=_digest(signal, portfolio, market),
-            trace_ack=lambda: acknowledged,
+            trace_ack=(lambda: acknowledged) if self._waits_for_traces() else None,
             ack_deadline_ms=self._ack_deadline_ms,
         )
         self._note_entry(trace.id, report)
@@ -166,6 +174,9 @@ class Decider:
             hint = f"did you mean {near}?" if near else "add it to trader.symbols"
             limit = f"one of {', '.join(sorted(self._symbols))}"
             return Refusal(reason=Reason.UNKNOWN_SYMBOL, value=symbol, limit=limit, hint=hint)
+        blocked = entry_refusal(self._breakers)
+        if blocked is not None:
+            return blocked
         await self._execution.confirm_leverage(symbol, self._leverage)
         for _ in range(_READS):
             try:
@@ -199,6 +210,10 @@ class Decider:
         return self._risk.approve(
             signal, portfolio, market, asset, self._risk_state(), self._execution.desk.venue_clock.now_ms()
         )
+
+    def _waits_for_traces(self) -> bool:
+        """A record that keeps failing is no longer waited for; that is told as an incident (S62)."""
+        return self._breakers.status(TRACES).state is BreakerState.CLOSED
 
     def _time_decision(self, came_ns: int | None) -> None:
         if came_ns is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from perpstrader.breakers import BreakerState
 from perpstrader.monitor import PerformanceMonitor
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.trader import Trader
@@ -24,7 +25,15 @@ def watch_counts(monitor: PerformanceMonitor, trader: Trader) -> None:
     monitor.watch_level("journal_pending", lambda: desk.journal.pending)
     monitor.watch_level("open_positions", lambda: len(desk.positions.holdings))
     monitor.watch_level("live_orders", lambda: len(desk.orders.live()))
+    for name in trader.guard.breakers.names:
+        monitor.watch_level(f"breaker_{name}", _level(trader, name))
+    monitor.watch_level("health", lambda: trader.guard.health.report().status.rank)
     monitor.watch_level("clock_skew_ms", lambda: desk.venue_clock.skew_ms)
+
+
+def _level(trader: Trader, name: str) -> Callable[[], int]:
+    """0 closed, 1 open, 2 half open, 3 latched."""
+    return lambda: tuple(BreakerState).index(trader.guard.breakers.status(name).state)
 
 
 def _reader(counters: RunCounters, name: str) -> Callable[[], int]:

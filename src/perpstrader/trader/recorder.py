@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
+from perpstrader.breakers import Watch, unwatched
 from perpstrader.domain import (
     Candle,
     Fill,
@@ -67,6 +69,7 @@ class Recorder:
         self._on_gap = on_gap
         self._observer = observer
         self._timer = timer
+        self._urgent = False
         self._sequence = 0
         self._notes: list[CycleNote] = []
         self._open: OrderedDict[str, Trace] = OrderedDict()
@@ -74,6 +77,7 @@ class Recorder:
         self._revising: dict[str, None] = {}
         self._early_fills: OrderedDict[str, list[Fill]] = OrderedDict()
         self.on_note: Callable[[Note], None] = lambda note: None
+        self.watch: Watch = unwatched
         self.recent: deque[Note] = deque(maxlen=_RECENT)
         self.recent_decisions: deque[Trace] = deque(maxlen=50)
 
@@ -205,17 +209,28 @@ class Recorder:
         if len(self._notes) >= _NOTES_PER_COMMIT:
             self._pool.spawn("cycle-notes", self.flush())
 
+    async def probe(self) -> None:
+        """Store one trace, which says that the store is tried again; raises what the store raises."""
+        steps = ("the trace store is tried again after failures",)
+        await self._store.store(self.make(TraceKind.INCIDENT, "", "trader", steps=steps))
+
     async def drain(self) -> None:
-        """Wait until every trace that was handed in is stored or reported."""
+        """Wait until every trace that was handed in is stored or reported; revisions wait for no batch any more."""
+        self._urgent = True
+        await self._clock.sleep(0)
+        await self._store.flush()
         await self._pool.drain()
 
     async def flush(self) -> None:
         """Have the noted silences on disk."""
         notes, self._notes = self._notes, []
         if notes:
+            ended = self.watch()
             try:
                 await self._store.store_notes(notes)
+                ended(None)
             except Exception as error:
+                ended(error)
                 self._on_gap(f"{len(notes)} cycle notes were not stored: {error}")
 
     def _written(self, trace: Trace, stored: Awaitable[None]) -> Awaitable[None]:
@@ -228,16 +243,20 @@ class Recorder:
         await self._clock.sleep(0)
         self._revising.pop(trace_id, None)
         trace = self._open.get(trace_id)
-        if trace is not None:
-            await self._guarded(trace, self._store.update(trace))
+        if trace is not None:  # what waits for its batch says nothing of the disk's speed
+            await self._guarded(trace, self._store.update(trace, urgent=self._urgent), timed=self._urgent)
 
-    async def _guarded(self, trace: Trace, stored: Awaitable[None]) -> None:
+    async def _guarded(self, trace: Trace, stored: Awaitable[None], *, timed: bool = True) -> None:
         """What cannot be stored is counted and reported here; the order path goes on (S62)."""
+        ended = self.watch() if timed else None
         try:
-            with self._timer.measure():
+            with self._timer.measure() if timed else nullcontext():
                 await stored
         except Exception as error:
+            (ended or self.watch())(error)
             self._on_gap(f"trace {trace.id} was not stored: {type(error).__name__}: {error}")
+        else:
+            (ended or self.watch())(None)
 
     def _keep(self, trace: Trace) -> None:
         """Hold the newest traces, and those whose position is still open however old they are."""

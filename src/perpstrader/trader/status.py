@@ -11,6 +11,7 @@ from perpstrader.alerts import ChannelState, Incident
 from perpstrader.domain import Approved, Position, Refused, Trace, plain
 from perpstrader.domain.money import CENT, ZERO
 from perpstrader.domain.wording import moment_text, plural
+from perpstrader.trader.recovering import IssueRow, report_of
 from perpstrader.trader.trader import Trader
 
 _SHOWN: Final = 12
@@ -19,7 +20,11 @@ _SEVEN_FIGURES: Final = Context(prec=7)
 
 
 class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One open position; money in USD, ``liquidation_distance_pct`` and ``stop_distance_pct`` in percent of mark."""
+    """One open position; money in USD, ``liquidation_distance_pct`` and ``stop_distance_pct`` in percent of mark.
+
+    ``mark_age_ms`` is how old the mark is that all of it is valued at (``None``: none was heard since the start),
+    ``protection_age_ms`` how long ago the venue was last heard or asked about the stop.
+    """
 
     symbol: str
     side: str
@@ -38,6 +43,8 @@ class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     episode: str
     opened_ms: int
+    mark_age_ms: int | None = None
+    protection_age_ms: int | None = None
 
 
 class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +125,13 @@ class StrategyRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The trader now."""
+    """The trader now, and how old what it says is.
+
+    ``may_trade`` is what the gate in front of every entry says now: true while at least one symbol may be entered.
+    ``no_entries`` has the reason of each symbol that may not, ``why_not`` the same in one line. Ages in milliseconds,
+    ``None`` for what was never heard: of the oldest mark that counts, of the account, of the newest stream frame, of
+    the last whole comparison with the venue. ``unreachable_since_ms`` while the venue does not answer requests.
+    """
 
     network: str
     account: str
@@ -155,7 +168,19 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[AlertRow, ...] = ()
     open_incidents: tuple[AlertRow, ...] = ()
     alert_channels: tuple[ChannelState, ...] = ()
+    health: str = ""
+    health_text: str = ""
+    open_breakers: tuple[str, ...] = ()
+    recovery: tuple[IssueRow, ...] = ()
+    recovery_check_ms: int = 0
+    recovery_attempts: dict[str, int] = msgspec.field(default_factory=dict)
     strategies: tuple[StrategyRow, ...] = ()
+    no_entries: dict[str, str] = msgspec.field(default_factory=dict)
+    mark_ages_ms: dict[str, int] = msgspec.field(default_factory=dict)
+    account_age_ms: int | None = None
+    stream_age_ms: int | None = None
+    compared_age_ms: int | None = None
+    unreachable_since_ms: int | None = None
 
 
 def status_of(trader: Trader) -> Status:
@@ -164,7 +189,9 @@ def status_of(trader: Trader) -> Status:
     accountant = trader.execution.accountant
     peak = state.peak_equity_usd
     drawdown = (peak - portfolio.equity_usd) / peak * 100 if peak else ZERO
-    why, desk = trader.may_trade(), trader.alarms.desk if trader.alarms is not None else None
+    desk, health = trader.alarms.desk if trader.alarms is not None else None, trader.guard.health.report()
+    no_entries = {symbol: refusal.sentence() for symbol, refusal in trader.no_entries().items()}
+    ages, recovery = ages_of(trader), report_of(trader)
     return Status(
         network=trader.settings.venue.network,
         account=trader.execution.desk.client.account_address,
@@ -177,13 +204,13 @@ def status_of(trader: Trader) -> Status:
         fees_usd=_usd(accountant.fees_usd),
         funding_usd=_usd(accountant.funding_usd),
         drawdown_pct=_usd(max(drawdown, ZERO)),
-        may_trade=why is None,
-        why_not=why or "",
+        may_trade=len(no_entries) < len(trader.settings.trader.symbols),
+        why_not=_why_not(no_entries, len(trader.settings.trader.symbols)),
         halts=tuple(
             HaltRow(kind=h.kind.value, since_ms=h.since_ms, until_ms=h.until_ms, reason=h.reason, actor=h.actor)
             for h in state.halts
         ),
-        positions=tuple(_position(p) for p in portfolio.positions.values()),
+        positions=tuple(_position(p, ages) for p in portfolio.positions.values()),
         orders=order_rows(trader),
         decisions=tuple(decision_row(t) for t in list(trader.recorder.recent_decisions)[-_SHOWN:]),
         incidents=_events(trader),
@@ -204,8 +231,58 @@ def status_of(trader: Trader) -> Status:
         alerts=tuple(_alert(a.incident, a.change.value) for a in desk.shown()[-_SHOWN:]) if desk is not None else (),
         open_incidents=tuple(_alert(i, "open") for i in desk.book.open()) if desk is not None else (),
         alert_channels=desk.channels() if desk is not None else (),
+        health=health.status.value,
+        health_text=health.text,
+        open_breakers=health.open_breakers,
+        recovery=recovery.issues,
+        recovery_check_ms=recovery.last_check_ms,
+        recovery_attempts=recovery.attempts,
         strategies=strategy_rows(trader),
+        no_entries=no_entries,
+        mark_ages_ms=ages.marks,
+        account_age_ms=ages.account,
+        stream_age_ms=ages.stream,
+        compared_age_ms=ages.compared,
+        unreachable_since_ms=trader.execution.desk.reach.since_ms,
     )
+
+
+class Ages(msgspec.Struct, frozen=True, kw_only=True):
+    """How old what the trader knows is, in milliseconds; ``None`` for what was never heard."""
+
+    marks: dict[str, int]
+    account: int | None
+    stream: int | None
+    compared: int | None
+
+    @property
+    def protection(self) -> int | None:
+        """The stream tells of each change of a stop while it is heard; the comparison reads all of them."""
+        return min((age for age in (self.stream, self.compared) if age is not None), default=None)
+
+
+def ages_of(trader: Trader) -> Ages:
+    """How old the marks of the traded and held symbols, the account, the stream and the comparison are."""
+    execution, now_ms = trader.execution, trader.clock.now_ms()
+    venue_ms = execution.desk.venue_clock.now_ms()
+    marks = {}
+    for symbol in dict.fromkeys([*trader.settings.trader.symbols, *execution.desk.positions.holdings]):
+        snapshot = trader.market.snapshot(symbol)
+        if snapshot is not None and snapshot.context_ms:
+            marks[symbol] = max(0, venue_ms - snapshot.context_ms)
+    return Ages(
+        marks=marks, account=now_ms - execution.account.read_ms if execution.account.read_ms else None,
+        stream=min(trader.streams.staleness_ms().values(), default=None),
+        compared=now_ms - execution.reconciler.compared_ms if execution.reconciler.compared_ms else None,
+    )  # fmt: skip
+
+
+def _why_not(no_entries: dict[str, str], symbols: int) -> str:
+    """The reason where one stops all of them, else each symbol with its own."""
+    reasons = list(dict.fromkeys(no_entries.values()))
+    if len(reasons) == 1 and len(no_entries) == symbols:
+        return reasons[0]
+    return "; ".join(f"{symbol}: {reason}" for symbol, reason in no_entries.items())
 
 
 def strategy_rows(trader: Trader) -> tuple[StrategyRow, ...]:
@@ -272,7 +349,7 @@ def decision_row(trace: Trace) -> DecisionRow:
     )
 
 
-def _position(position: Position) -> PositionRow:
+def _position(position: Position, ages: Ages) -> PositionRow:
     stop, distance = position.stop, position.liquidation_distance_fraction
     stop_distance = (
         abs(position.mark_price - stop.trigger_price) / position.mark_price * 100 if stop is not None else None
@@ -295,6 +372,8 @@ def _position(position: Position) -> PositionRow:
         owner=position.owner,
         episode=position.episode,
         opened_ms=position.opened_ms,
+        mark_age_ms=ages.marks.get(position.symbol),
+        protection_age_ms=ages.protection,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from perpstrader.breakers import Watch, unwatched
 from perpstrader.domain import (
     Candle,
     CashFlow,
@@ -25,6 +26,7 @@ from perpstrader.domain import (
 )
 from perpstrader.execution import Execution, FlattenReport, Note
 from perpstrader.monitor import PerformanceMonitor
+from perpstrader.recovery import RecoveryServiceContract
 from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.runtime import Clock, Heartbeat, Supervisor
 from perpstrader.runtime.pool import TaskPool
@@ -34,6 +36,8 @@ from perpstrader.trader.alarms import LOOK_S, SKEW_ALARM_MS, Alarms
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
+from perpstrader.trader.guard import Guard
+from perpstrader.trader.ratchet import Ratchet
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.upkeep import Upkeep
 from perpstrader.venue.contract import OrderRecord, RateLimit
@@ -41,6 +45,8 @@ from perpstrader.venue.market_data import MarketData
 from perpstrader.venue.streams import Streams
 
 _LATE: Final = 4
+GUARD_DEADLINE_MS: Final = 600_000
+"""Every probe and every check may take its whole deadline, one after another."""
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +55,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     ping_s: float = 20.0
     protection_s: float = 1.0
     records_s: float = 5.0
+    guard_s: float = 1.0
+    recovery_s: float = 0.0
 
 
 REAL_TIME: Final = Pace()
@@ -83,7 +91,10 @@ class Trader:
         self.keeper = keeper
         self.market = market
         self.streams: Streams
+        self.guard: Guard
         self.upkeep: Upkeep
+        self.ratchet: Ratchet
+        self.recovery: RecoveryServiceContract
         self.cycle = cycle
         self.decider = decider
         self.recorder = recorder
@@ -95,8 +106,10 @@ class Trader:
         self._stopping = False
         self.started_ms = 0
         self.connected = False
+        self.disconnected_ms = 0
         self.address_budget: RateLimit | None = None
         self.alarms: Alarms | None = None
+        self.halt_writes: Watch = unwatched
         self.start_equity_usd = Decimal(0)
 
     # --- life ---
@@ -110,7 +123,9 @@ class Trader:
             self._supervisor.start("alerts", self.alarms.desk.run, deadline_ms=60_000)
             self._supervisor.start("alarms", self.alarms.run, deadline_ms=int(_LATE * 1000 * LOOK_S))
         self._supervisor.start("journal", self.execution.desk.journal.run, deadline_ms=60_000 * 60)
+        self._supervisor.start("guard", self.guard.run, deadline_ms=GUARD_DEADLINE_MS)
         await self.execution.restore()
+        await self.recovery.restore()
         self._supervisor.start("streams", self.streams.run, deadline_ms=60_000)
         await self.execution.start()
         await self._check_account(at_once=True)
@@ -124,6 +139,8 @@ class Trader:
         )
         interval = self.settings.execution.reconcile_interval_ms
         self._supervisor.start("reconcile", self._reconcile, deadline_ms=_LATE * interval)
+        interval = max(self.settings.recovery.interval_ms, int(self._pace.recovery_s * 1000))
+        self._supervisor.start("recovery", self.recovery.run, deadline_ms=_LATE * interval)
         self._supervisor.start("records", self._flush_records, deadline_ms=int(_LATE * self._pace.records_s * 1000))
 
     async def stop(self) -> FlattenReport | None:
@@ -131,6 +148,7 @@ class Trader:
         nothing more is sent.
         """
         self._stopping = True
+        await self.recovery.stop()
         report = None
         canceled = await self.execution.entries.cancel_all("the trader stops")
         if self.settings.trader.stop_policy == "flatten":
@@ -171,6 +189,7 @@ class Trader:
         """A closed bar."""
         self.keeper.on_bar(candle)
         self.execution.desk.observer.on_bar(candle)
+        self.recovery.on_bar(candle)
         self.cycle.take(candle)
 
     def on_fills(self, fills: Sequence[Fill]) -> None:
@@ -192,9 +211,11 @@ class Trader:
         self.execution.on_cash_flows(flows)
 
     def on_market(self, symbol: str) -> None:
-        """A new price; the loss limits look at every mark of what is held (S41)."""
+        """A new price; the loss limits look at every mark of what is held, and so do its stops (S41, S22)."""
         if symbol in self.execution.desk.positions.holdings and not self._stopping:
             self._look_at_equity()
+            self.ratchet.on_market(symbol)
+            self.recovery.on_market(symbol)
 
     def on_implausible(self, symbol: str, text: str) -> None:
         """A price that cannot be is no loss: entries halt, the evidence is kept, nothing is closed (S37)."""
@@ -204,14 +225,22 @@ class Trader:
     def on_connected(self, reconnected: bool) -> None:
         """The stream is up; after a break everything that it may have missed is read again."""
         self.connected = True
-        if reconnected:
-            self._pool.spawn("reconcile-reconnect", self.execution.reconciler.run())
+        if reconnected or not self.execution.view.in_touch:
+            self._pool.spawn("reconcile-reconnect", self._come_back())
 
     def on_disconnected(self, reason: str) -> None:
         """The stream is down; entries wait, protection and exits go on by REST."""
+        if self.connected:
+            self.disconnected_ms = self.clock.now_ms()
         self.connected = False
+        self.execution.reconciler.lost_touch()
         if not self._stopping:
             self._note("stream-down", reason)
+
+    async def _come_back(self) -> None:
+        """After a break: what the stream may have missed, and the clock, which may have been set meanwhile."""
+        await self.execution.reconciler.in_touch_again()
+        await self._check_clock()
 
     def heartbeats(self) -> list[Heartbeat]:
         """The loops that run, and how long each has been silent."""
@@ -230,11 +259,15 @@ class Trader:
             return Refusal(
                 reason=Reason.EMERGENCY_STOP, value="true", hint="set EMERGENCY_STOP to false and start again"
             )
+        if (unreachable := self._unreachable()) is not None:
+            return unreachable
         skew, limit = self.execution.desk.venue_clock.skew_ms, self.settings.execution.max_clock_skew_ms
         if abs(skew) > limit:
             return Refusal(
                 reason=Reason.CLOCK_SKEW, value=str(skew), limit=str(limit), unit="ms", hint="set this machine's clock"
             )
+        if (blocked := self.guard.refusal()) is not None:
+            return blocked
         if self.execution.exits.in_progress(symbol):
             return Refusal(
                 reason=Reason.EXIT_IN_PROGRESS, value=symbol, hint="an exit of the last position is not settled yet"
@@ -243,8 +276,25 @@ class Trader:
             return Refusal(reason=Reason.NOT_RECONCILED, hint="the books are being compared with the venue")
         return None
 
-    def may_trade(self) -> str | None:
-        """Why there are no entries now, or ``None``."""
+    def _unreachable(self) -> Refusal | None:
+        """The venue is not heard, or did not answer what it was asked last: whatever is known of it grows old."""
+        now_ms, out_ms = self.clock.now_ms(), self.execution.desk.reach.since_ms
+        if not self.connected:
+            seconds, unit = (now_ms - (self.disconnected_ms or self.started_ms)) // 1000, "s without the venue's stream"
+        elif out_ms is not None:
+            seconds, unit = (now_ms - out_ms) // 1000, "s without an answer of the venue"
+        else:
+            return None
+        hint = "entries wait until the venue can be reached and the books are compared again"
+        return Refusal(reason=Reason.VENUE_UNREACHABLE, value=str(seconds), unit=unit, hint=hint)
+
+    def no_entries(self) -> dict[str, Refusal]:
+        """By symbol, what would stop an entry right before it goes out, now; those that may be entered are absent."""
+        refusals = {symbol: self.execution.refusal(symbol) for symbol in self.settings.trader.symbols}
+        return {symbol: refusal for symbol, refusal in refusals.items() if refusal is not None}
+
+    def halted(self) -> str | None:
+        """What halts entries until it is released or over, or ``None``; ``no_entries`` tells all that stops them."""
         halts = self.keeper.state.halts
         if halts:
             return f"halted ({halts[0].kind.value}): {halts[0].reason}"
@@ -264,10 +314,13 @@ class Trader:
 
     async def _in_time(self, write: Awaitable[object], what: str) -> None:
         """A halt that is not on disk in time holds in memory, and its write is queued."""
+        ended = self.halt_writes()
         try:
             async with asyncio.timeout(self.settings.execution.state_deadline_ms / 1000):
                 await write
+            ended(None)
         except (StateError, TimeoutError) as error:
+            ended(error)
             self._note("halt-unwritten", f"{what} holds, but is not on disk yet: {str(error) or 'it took too long'}")
 
     # --- loops ---
