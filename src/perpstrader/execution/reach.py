@@ -26,6 +26,11 @@ class Reach:
         """True when the newest call that ended has failed."""
         return self._since_ms is not None
 
+    @property
+    def since_ms(self) -> int | None:
+        """When the outage of now began; ``None`` while there is none."""
+        return self._since_ms
+
     def answered(self, now_ms: int) -> None:
         """An answer came, a refusal included."""
         if self._since_ms is not None and now_ms > self._since_ms:

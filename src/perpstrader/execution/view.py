@@ -33,6 +33,7 @@ class PortfolioView:
         self.frozen: dict[str, str] = {}
         self.address_budget_left: int | None = None
         self.reconciled = False
+        self.in_touch = True
         self.foreign_open_orders = 0
         self.exits_in_progress: Callable[[str], bool] = lambda symbol: False
         self.reservations: Callable[[], tuple[Reservation, ...]] = tuple

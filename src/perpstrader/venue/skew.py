@@ -14,7 +14,7 @@ class VenueClock:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._offset_ms = 0
-        self.measured_ms = 0
+        self._measured_ms = 0
         self.round_trip_ms = 0
 
     def now_ms(self) -> int:
@@ -26,6 +26,11 @@ class VenueClock:
         """How far our clock is behind (positive) or ahead (negative) of the venue's."""
         return self._offset_ms
 
+    @property
+    def measured_ms(self) -> int:
+        """When it was last measured, by our clock; 0 before the first time."""
+        return self._measured_ms
+
     def observe(self, venue_ms: int, sent_ms: int, received_ms: int) -> None:
         """Take one stamped answer; half the round trip is attributed to each way.
 
@@ -35,8 +40,8 @@ class VenueClock:
         round_trip = max(0, received_ms - sent_ms)
         unsure = round_trip // 2 + 1
         offset = venue_ms - (sent_ms + received_ms) // 2
-        agrees = self.measured_ms > 0 and abs(offset - self._offset_ms) <= unsure
-        self.measured_ms = received_ms
+        agrees = self._measured_ms > 0 and abs(offset - self._offset_ms) <= unsure
+        self._measured_ms = received_ms
         if agrees and round_trip >= self.round_trip_ms:
             return
         self.round_trip_ms = round_trip
