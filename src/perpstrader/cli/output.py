@@ -17,6 +17,7 @@ from perpstrader.domain import plain
 from perpstrader.trader.status import DecisionRow, OrderRow, PositionRow
 
 _SEVEN_FIGURES: Final = Context(prec=7)
+_OLD_MS = 15_000
 VERDICT_STYLES = {"approved": "green", "refused": "yellow", "halt": "red", "incident": "red"}
 
 
@@ -41,6 +42,15 @@ def short(number: object) -> str:
 def clock_text(time_ms: int) -> str:
     """Time of day in UTC, to the millisecond."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def age_text(age_ms: int | None) -> str:
+    """An age in the unit that fits, such as ``0.4 s`` or ``12 min``; a dash for what never was."""
+    if age_ms is None:
+        return "-"
+    if age_ms < 10_000:
+        return f"{age_ms / 1000:.1f} s"
+    return f"{age_ms // 1000} s" if age_ms < 600_000 else f"{age_ms // 60_000} min"
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -72,9 +82,17 @@ POSITION_COLUMNS = (
 def position_cells(row: PositionRow) -> tuple[str, ...]:
     """One position in the order of ``POSITION_COLUMNS``."""
     return (
-        row.symbol, row.side, row.size, row.entry_price, row.mark_price, row.unrealized_usd, row.stop_price or "none",
-        row.stop_distance_pct or "-", row.liquidation_distance_pct or "-", row.protection, row.owner,
+        row.symbol, row.side, row.size, row.entry_price, _as_of(row.mark_price, row.mark_age_ms), row.unrealized_usd,
+        row.stop_price or "none", row.stop_distance_pct or "-", row.liquidation_distance_pct or "-",
+        _as_of(row.protection, row.protection_age_ms), row.owner,
     )  # fmt: skip
+
+
+def _as_of(text: str, age_ms: int | None) -> str:
+    """What is older than it should be says so."""
+    if age_ms is None:
+        return f"{text} (age unknown)"
+    return text if age_ms < _OLD_MS else f"{text} ({age_text(age_ms)} ago)"
 
 
 ORDER_COLUMNS = ("symbol", "purpose", "side", "size", "filled", "limit", "trigger", "status", "oid", "cloid")

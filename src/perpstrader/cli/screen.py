@@ -11,6 +11,7 @@ from perpstrader.cli.output import (
     DECISION_COLUMNS,
     ORDER_COLUMNS,
     POSITION_COLUMNS,
+    age_text,
     clock_text,
     decision_cells,
     order_cells,
@@ -41,7 +42,7 @@ def render(status: Status, urls: Mapping[str, str]) -> RenderableType:
 
 def summary(status: Status, urls: Mapping[str, str]) -> list[Text]:
     """Who and where, the money and the counts, and whatever is wrong, a line each."""
-    return [_head(status, urls), _money(status), *_alarms(status)]
+    return [_head(status, urls), _money(status), _ages(status), *_alarms(status)]
 
 
 def _head(status: Status, urls: Mapping[str, str]) -> Text:
@@ -72,6 +73,18 @@ def _money(status: Status) -> Text:
     )  # fmt: skip
 
 
+def _ages(status: Status) -> Text:
+    """How old the figures above are: they are those of the venue only as long as it is heard."""
+    oldest = max(status.mark_ages_ms, key=lambda symbol: status.mark_ages_ms[symbol], default="")
+    parts = [
+        f"marks {age_text(status.mark_ages_ms[oldest])} ({oldest})" if oldest else "no mark heard yet",
+        f"account {age_text(status.account_age_ms)}", f"stream {age_text(status.stream_age_ms)}",
+        f"compared with the venue {age_text(status.compared_age_ms)}",
+    ]  # fmt: skip
+    is_old = not status.connected or status.unreachable_since_ms is not None
+    return Text(f"as of: {' · '.join(parts)} ago", style="red" if is_old else "dim")
+
+
 def _alarms(status: Status) -> list[Text]:
     lines = [
         Text(f"HALTED since {moment_text(h.since_ms)} UTC ({h.kind}) by {h.actor}: {h.reason}", style="bold red")
@@ -79,7 +92,11 @@ def _alarms(status: Status) -> list[Text]:
     ]
     if not status.halts and status.why_not:
         lines.append(Text(f"no entries: {status.why_not}", style="red"))
-    if not status.connected:
+    if status.unreachable_since_ms is not None:
+        since = f"the venue has not answered since {moment_text(status.unreachable_since_ms)} UTC"
+        kept = "stops rest there; what is to be closed is asked for until it answers"
+        lines.append(Text(f"{since}; {kept}; positions and protection are shown as of then", style="bold red"))
+    elif not status.connected:
         lines.append(Text("the venue's stream is down; exits and protection go on by request", style="red"))
     if not status.reconciled:
         lines.append(Text("the books are being compared with the venue; entries wait", style="yellow"))

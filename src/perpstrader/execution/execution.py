@@ -27,12 +27,13 @@ from perpstrader.execution.account import AccountWatch, Books
 from perpstrader.execution.bookkeeping import Accountant, RiskEvents, restored_holdings
 from perpstrader.execution.desk import Desk
 from perpstrader.execution.entry import EntryDesk, EntryReport, Gate, plan_from
-from perpstrader.execution.exits import ExitDesk, ExitReport
+from perpstrader.execution.exits import ExitDesk, ExitReport, OnSent
 from perpstrader.execution.fills import FillCollector, is_ours
 from perpstrader.execution.flatten import FlattenReport, flatten
 from perpstrader.execution.positions import FOREIGN, FillEffect, Holding, Plan
 from perpstrader.execution.protection import Protector
 from perpstrader.execution.reconcile import Reconciler
+from perpstrader.execution.stop_moves import StopMover
 from perpstrader.execution.view import LiquidationPrices, PortfolioView
 from perpstrader.state import StateStore, Transaction
 from perpstrader.venue.contract import LeverageSet, OrderGroup, OrderRecord
@@ -71,7 +72,9 @@ class Execution:
         self.fills = FillCollector(desk, self._on_effect, self._plan_of)
         self.exits = ExitDesk(desk, self.fills)
         self.protector = Protector(desk, self.fills, self.exits.close, default_stop_fraction, self._is_exempt)
-        self.entries = EntryDesk(desk, self.fills, self.protector, gate=self._refusal, release=release)
+        self.protector.on_plan = self.accountant.book_stop
+        self.mover = StopMover(desk, self.protector)
+        self.entries = EntryDesk(desk, self.fills, self.protector, gate=self.refusal, release=release)
         self.account = AccountWatch(desk, self.fills, books, halt, self.read_money)
         self.view = PortfolioView(desk, self.account, self.protector, liquidation)
         self.view.exits_in_progress = self.exits.in_progress
@@ -140,13 +143,13 @@ class Execution:
         """Carry out an approved entry; see ``EntryDesk.submit``."""
         return await self.entries.submit(approved, digest=digest, trace_ack=trace_ack, ack_deadline_ms=ack_deadline_ms)
 
-    async def close(self, symbol: str, reason: str) -> ExitReport:
+    async def close(self, symbol: str, reason: str, *, on_sent: OnSent | None = None) -> ExitReport:
         """Close the symbol's whole position; see ``ExitDesk.close``."""
-        return await self.exits.close(symbol, reason)
+        return await self.exits.close(symbol, reason, on_sent=on_sent)
 
-    async def reduce(self, symbol: str, size: Decimal, reason: str) -> ExitReport:
+    async def reduce(self, symbol: str, size: Decimal, reason: str, *, on_sent: OnSent | None = None) -> ExitReport:
         """Make the symbol's position smaller by ``size``."""
-        return await self.exits.reduce(symbol, size, reason)
+        return await self.exits.reduce(symbol, size, reason, on_sent=on_sent)
 
     async def flatten(self, reason: str, *, symbols: Sequence[str] | None = None) -> FlattenReport:
         """Cancel entries, close everything, verify, and say what happened to each position (S05); halting is the
@@ -218,7 +221,7 @@ class Execution:
                 self.protector.lost(after.intent.symbol)
             self._look_again(after.intent.symbol)
 
-    def _refusal(self, symbol: str) -> Refusal | None:
+    def refusal(self, symbol: str) -> Refusal | None:
         """What stops an entry right before it goes out: what is known here, then what the trader's gate says (S03)."""
         if self.entries_paused():
             left = (self.desk.paused_until_ms - self.desk.clock.now_ms()) // 1000

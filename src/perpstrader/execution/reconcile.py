@@ -104,7 +104,7 @@ class Reconciler:
         self._asked_again = False
         self._rechecking = False
         self._starting = True
-        self.compared_ms = 0
+        self.compared_ms = self.agreed_ms = 0
 
     def lost_touch(self) -> None:
         """The stream is down: what happens meanwhile is not seen, so nothing counts as compared until it is back."""
@@ -136,6 +136,7 @@ class Reconciler:
             self._running = False
         if report.complete:
             self.compared_ms = began_ms
+            self.agreed_ms = self.agreed_ms if report.differences else began_ms
         if report.complete and not report.differences and self._view.in_touch and not self._asked_again:
             self._view.reconciled = True
         unfinished = not report.complete or bool(report.differences) or self._asked_again

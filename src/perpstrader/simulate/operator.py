@@ -153,7 +153,7 @@ class Operator:
 
     async def resume(self) -> None:
         """Go on, where something is halted."""
-        if self._trader.may_trade() is None:
+        if self._trader.halted() is None:
             return
         self._witness.halted(self._trader.keeper.state.halts)
         self._witness.halted_since_ms = None

@@ -52,7 +52,7 @@ class Cycle:
         counters: RunCounters,
         stages: Stages,
         *,
-        may_trade: Callable[[], str | None],
+        halted: Callable[[], str | None],
     ) -> None:
         self.runners = tuple(runners)
         self._decider = decider
@@ -63,7 +63,7 @@ class Cycle:
         self._pool = pool
         self._counters = counters
         self._stages = stages
-        self._may_trade = may_trade
+        self._halted = halted
         self._history: dict[str, deque[Candle]] = {}
         self._waiting: deque[tuple[Candle, int]] = deque()
         self._wake = asyncio.Event()
@@ -184,7 +184,7 @@ class Cycle:
 
     def _note_silence(self, candle: Candle, quiet: Sequence[StrategyRunner]) -> None:
         """Why those that were asked and wanted nothing wanted nothing."""
-        why = self._may_trade()
+        why = self._halted()
         if why is not None:
             self._recorder.silence(candle, NoteCode.TRADER_HALTED, why)
             return

@@ -51,9 +51,9 @@ class Wiring:
         """See ``Trader.on_implausible``."""
         self.trader.on_implausible(symbol, text)
 
-    def may_trade(self) -> str | None:
-        """See ``Trader.may_trade``."""
-        return self.trader.may_trade()
+    def halted(self) -> str | None:
+        """See ``Trader.halted``."""
+        return self.trader.halted()
 
     def _tell(self, kind: str, text: str, *, grave: bool) -> None:
         self.recorder.take(Note(time_ms=self._clock.now_ms(), kind=kind, symbol="", text=text, grave=grave))
