@@ -42,8 +42,8 @@ def test_a_refusal_is_told_with_each_rule_its_number_and_its_limit() -> None:
             " fast average crossed above slow."
         ),
         "Rules: 2 checked, 1 failed.",
-        "  passed  CONFIDENCE_TOO_LOW: 0.62, limit 0.5",
         "  FAILED  SPREAD_TOO_WIDE: 7.2 bps, limit 5 bps",
+        "  passed  CONFIDENCE_TOO_LOW: 0.62, limit 0.5",
         "Refused: SPREAD_TOO_WIDE: 7.2 bps, limit 5 bps (wait for a tighter book).",
     ]
 
@@ -61,9 +61,9 @@ def test_a_trade_is_told_from_the_wish_to_the_outcome() -> None:
             "Stop sent 2025-05-12 14:05:00.150 UTC: sell 0.0123 BTC when mark reaches 101000, bound 90900, reduce-only:"
             " resting."
         ),
-        "Filled 2025-05-12 14:05:00.190 UTC: bought 0.0123 BTC at 103910 as taker, fee $0.58",
-        "stop of the right size is listed",
-        "Outcome at 2025-05-12 14:10:00 UTC: $-12.50 net.",
+        "  2025-05-12 14:05:00.180 UTC  stop of the right size is listed",
+        "  2025-05-12 14:05:00.190 UTC  filled: bought 0.0123 BTC at 103910 as taker, fee $0.58",
+        "Outcome at 2025-05-12 14:10:00 UTC: -$12.50 net in 1 fill: ",
     )
     positions = [text.index(part) for part in expected]
     assert positions == sorted(positions)
@@ -138,7 +138,7 @@ NOTES = [
     (NoteCode.TRADER_HALTED, "DAILY_LOSS since 13:02", "entries were halted: DAILY_LOSS since 13:02."),
     (NoteCode.NOT_READY, "not reconciled yet", "the trader was not ready: not reconciled yet."),
     (NoteCode.STRATEGY_FAILED, "ValueError: no bars", "failed: ValueError: no bars."),
-    (NoteCode.STRATEGY_SKIPPED, "it failed 3 times in a row: no bars", "was not asked: it failed 3 times in a row: no bars."),
+    (NoteCode.STRATEGY_SKIPPED, "it failed 3 times: no bars", "was not asked: it failed 3 times: no bars."),
 ]
 
 
@@ -158,7 +158,8 @@ def test_a_decision_at_the_instant_is_told_whole_with_the_notes_beside_it() -> N
     lines = answer(
         AT_CLOSE, traces=[trace(1)], notes=[note(NoteCode.WARM_UP, "needs 50 bars, has 31", strategy="carry")]
     )
-    assert lines[: len(explain(trace(1)))] == explain(trace(1))
+    assert lines[: len(explain(trace(1)))] == explain(trace(1), brief=True)
+    assert "  passed  1 rule; each with its value: perpstrader traces explain t000001" in lines
     assert lines[-1] == "carry, 5m bar to 2025-05-12 14:05:00 UTC, was still warming up: needs 50 bars, has 31."
 
 
