@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from perpstrader.breakers import Watch
 from perpstrader.domain import ZERO, Candle, Order, RiskState
 from perpstrader.domain.money import MIN_NOTIONAL_USD
 from perpstrader.execution import Execution, ExitReport, FlattenReport
@@ -73,6 +74,7 @@ class RecoveryService:
         halt: Halter,
         record: Recorder,
         timer: Timer,
+        watch: Watch,
         interval_s: float,
     ) -> None:
         self._execution = execution
@@ -83,6 +85,7 @@ class RecoveryService:
         self._halt = halt
         self._record = record
         self._timer = timer
+        self._watch = watch
         self._interval_s = interval_s
         self._evidence = EvidenceReader(execution, risk, limits, risk_state=risk_state, loaded=strategies)
         self._attempts = Attempts(self._desk.journal)
@@ -145,7 +148,7 @@ class RecoveryService:
         """All rules over all positions, then what the worst issue of each calls for; one at a time (PR-22)."""
         if self._checking or self._stopped:
             return self._findings.active
-        self._checking = True
+        self._checking, ended = True, self._watch()
         try:
             with self._timer.measure():
                 cases = self._evidence.cases()
@@ -158,6 +161,10 @@ class RecoveryService:
             worst = [issue for issue in map(deciding, found.values()) if issue is not None]
             for issue in sorted(worst, key=lambda issue: issue.rank, reverse=True):
                 self._begin(issue)
+            ended(None)
+        except Exception as error:
+            ended(error)
+            raise
         finally:
             self._checking = False
         return self._findings.active

@@ -70,7 +70,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong with one position episode. ``is_known`` is False where it could not be judged: then a
-    person is told and nothing is traded (S30).
+    person is told and nothing is traded (S30). ``since_ms`` is when it was first found, 0 in a rule's answer.
     """
 
     kind: IssueKind
@@ -81,6 +81,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     action: Action
     evidence: Evidence
     is_known: bool = True
+    since_ms: int = 0
 
     @property
     def rank(self) -> tuple[int, bool, bool]:

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from perpstrader.execution import Desk
 from perpstrader.recovery.contract import Action, Disposition, Handled, Issue, IssueKind, Priority
 
@@ -33,11 +35,14 @@ class Findings:
 
     def see(self, issues: Iterable[Issue]) -> None:
         """The issues of one whole check: what is new is noted, what is gone is over."""
-        seen = {_key(issue): issue for issue in issues}
+        now = self._desk.clock.now_ms()
+        seen = {_key(issue): msgspec.structs.replace(issue, since_ms=now) for issue in issues}
         for key in [key for key in self._standing if key not in seen]:
             self.note(self._standing.pop(key), Disposition.OVER)
         for key, issue in seen.items():
-            if key not in self._standing:
+            if (known := self._standing.get(key)) is not None:
+                seen[key] = msgspec.structs.replace(issue, since_ms=known.since_ms)
+            else:
                 waits = issue.action is Action.WAIT or issue.action.trades
                 self.note(issue, Disposition.WAITING if waits else Disposition.REPORTED)
                 if issue.priority > Priority.LOW:

@@ -131,7 +131,8 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     execution.view.reservations = lambda: risk.reservations
     decider = Decider(
         execution, risk, market, recorder, deps.clock, deps.store, counters, stages,
-        risk_state=lambda: keeper.judged_state, conduct=keeper.conduct, symbols=frozenset(symbols), leverage=settings.venue.leverage,
+        risk_state=lambda: keeper.judged_state, conduct=keeper.conduct, symbols=frozenset(symbols),
+        leverage=settings.venue.leverage,
         ack_deadline_ms=settings.traces.ack_deadline_ms, breakers=breakers,
     )  # fmt: skip
     runners = _runners(settings, deps)

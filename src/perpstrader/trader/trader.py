@@ -24,7 +24,7 @@ from perpstrader.domain import (
     TraceKind,
     VenueError,
 )
-from perpstrader.execution import Execution, FlattenReport, Note
+from perpstrader.execution import Execution, Note
 from perpstrader.monitor import PerformanceMonitor
 from perpstrader.recovery import RecoveryServiceContract
 from perpstrader.risk.keeper import RiskKeeper
@@ -39,6 +39,7 @@ from perpstrader.trader.decisions import Decider
 from perpstrader.trader.guard import Guard
 from perpstrader.trader.ratchet import Ratchet
 from perpstrader.trader.recorder import Recorder
+from perpstrader.trader.stopping import StopReport, carry_out
 from perpstrader.trader.upkeep import Upkeep
 from perpstrader.venue.contract import OrderRecord, RateLimit
 from perpstrader.venue.market_data import MarketData
@@ -104,6 +105,7 @@ class Trader:
         self._supervisor = supervisor
         self._pace = pace
         self._stopping = False
+        self.stopped: StopReport | None = None
         self.started_ms = 0
         self.connected = False
         self.disconnected_ms = 0
@@ -143,29 +145,17 @@ class Trader:
         self._supervisor.start("recovery", self.recovery.run, deadline_ms=_LATE * interval)
         self._supervisor.start("records", self._flush_records, deadline_ms=int(_LATE * self._pace.records_s * 1000))
 
-    async def stop(self) -> FlattenReport | None:
+    async def stop(self) -> StopReport:
         """No more entries; then the stop policy: keep every position under its stop, or flatten. When it returns
-        nothing more is sent.
+        nothing more is sent; ``stopped`` has the report from then on.
         """
         self._stopping = True
         await self.recovery.stop()
-        report = None
-        canceled = await self.execution.entries.cancel_all("the trader stops")
-        if self.settings.trader.stop_policy == "flatten":
-            report = await self.execution.flatten("stop policy: flatten")
-        policy, text = self.settings.trader.stop_policy, ""
-        if report is None:
-            unprotected = [
-                h.symbol
-                for h in self.execution.desk.positions.holdings.values()
-                if self.execution.protector.stop_of(h.symbol) is None
-            ]
-            for symbol in unprotected:
-                await self.execution.protector.ensure(symbol)
-            text = f"{len(self.execution.desk.positions.holdings)} positions kept under their stops"
-        trace = self.recorder.make(
-            TraceKind.COMMAND, "", "trader", steps=(f"stop by policy {policy}: {canceled} entries taken back; {text}",)
-        )
+        policy = self.settings.trader.stop_policy
+        self.stopped = report = await carry_out(self.execution, policy, self.settings.trader.stop_deadline_ms)
+        trace = self.recorder.make(TraceKind.COMMAND, "", "trader", steps=(report.text,))
+        if not report.done:
+            self._note("stop-incomplete", report.text)
         if self.alarms is not None:
             await self.alarms.finish()
         await self._supervisor.stop()
