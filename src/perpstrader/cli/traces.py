@@ -17,7 +17,7 @@ from perpstrader.cli.options import Config, DataDir, Json, place
 from perpstrader.cli.output import print_json, show_table, terminal
 from perpstrader.domain import TraceKind
 from perpstrader.domain.wording import moment_text
-from perpstrader.traces import TraceStore, TraceSummary, explain, explain_at
+from perpstrader.traces import TraceStore, TraceSummary, explain, explain_at, is_answered, life_of
 
 T = TypeVar("T")
 _HELP: Final = "The decision record: every trade and every refusal."
@@ -27,6 +27,9 @@ _FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{4,64}")
 _Replay = Annotated[
     str | None, typer.Option("--replay", metavar="latest|FINGERPRINT", help="The record of a replay, not the live one.")
 ]
+_TO_THE_MINUTE: Final = re.compile(r"[^:]*(:\d\d)?(Z|[+-]\d\d:?\d\d)?")
+_MINUTE_MS: Final = 60_000
+_SECOND_MS: Final = 1_000
 _COLUMNS: Final = ("time (UTC)", "id", "symbol", "strategy", "wanted", "verdict", "reason")
 
 
@@ -101,22 +104,32 @@ def explain_(
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
-    """In plain words why there was a trade, or why there was none."""
+    """In plain words why there was a trade, or why there was none; exit code 1 where nothing is recorded of that time.
+
+    --at to the minute tells of that minute, to the second of that second; what came again and again is told once.
+    """
     path = _file(data_dir, config, replay)
     if trace_id is not None:
-        trace = _with_store(path, lambda store: store.get(trace_id))
-        if trace is None:
-            raise CliError(f"there is no trace {trace_id}; `perpstrader traces list` shows the newest")
-        lines = explain(trace)
+        answered, lines = True, _with_store(path, lambda store: _whole_life(store, trace_id))
     elif at is not None and symbol is not None:
-        time_ms = _instant(at)
-        lines = explain_at(_with_store(path, lambda store: store.near(time_ms, symbol)))
+        time_ms, within_ms = _instant(at), _MINUTE_MS if _TO_THE_MINUTE.fullmatch(at) else _SECOND_MS
+        nearby = _with_store(path, lambda store: store.near(time_ms, symbol, within_ms=within_ms))
+        answered, lines = is_answered(nearby), explain_at(nearby)
     else:
         raise CliError("name a trace's id, or --at TIME and --symbol SYMBOL", ExitCode.USAGE)
     if as_json:
-        print_json({"explanation": lines})
+        print_json({"explanation": lines, "recorded": answered})
     else:
         print("\n".join(lines))
+    if not answered:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+async def _whole_life(store: TraceStore, trace_id: str) -> list[str]:
+    trace = await store.get(trace_id)
+    if trace is None:
+        raise CliError(f"there is no trace {trace_id}; `perpstrader traces list` shows the newest")
+    return explain(trace, await life_of(store, trace))
 
 
 def _instant(text: str) -> int:
