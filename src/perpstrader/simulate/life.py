@@ -17,11 +17,11 @@ from perpstrader.simulate.chaos import MortalTransport
 from perpstrader.simulate.disk import DiskFaults, FailingStore
 from perpstrader.simulate.invariants import Witness
 from perpstrader.simulate.operator import Operator
-from perpstrader.traces import TraceStore
 from perpstrader.trader.account import Identity
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.observer import Nobody
+from perpstrader.trader.records import open_traces
 from perpstrader.trader.trader import Trader
 
 _ROUNDS: Final = 20
@@ -82,7 +82,9 @@ class Life:
         )  # fmt: skip
         self.store.faults = self._disk
         self._files.push_async_callback(self.store.close)
-        traces = await self._files.enter_async_context(TraceStore.open(None, executor=executor, synchronous="OFF"))
+        traces = await self._files.enter_async_context(
+            open_traces(self._settings, None, self._clock, executor=executor, synchronous="OFF")
+        )
         deps = Deps(
             clock=self._clock, rng=self._rng, transport=self.transport, store=self.store, traces=traces,
             identity=self._identity, is_virtual=True, observer=TellWitness(self._witness),
