@@ -41,6 +41,11 @@ MIDNIGHT_MS = 1_700_006_400_000
 """2023-11-15 00:00:00 UTC."""
 SEED = 7
 RIVAL = "0x" + "b0" * 20
+AT_ONCE = {
+    "risk.exit_cooldown_ms": 0, "risk.loss_cooldown_ms": 0, "risk.failed_entry_cooldown_ms": 0,
+    "risk.duplicate_entry_window_ms": 0, "risk.max_entries_per_symbol_hour": 10, "risk.max_signals_per_minute": 50,
+}  # fmt: skip
+"""Scenarios are told in seconds: the pauses between entries are short there, and have scenarios of their own."""
 CLIENT = "optimized"
 """Which build of the venue's client the scenarios run on."""
 _MICRO = 1_000_000
@@ -311,7 +316,7 @@ def settings_for(feed: ScriptedFeed, names: Sequence[str], overrides: Mapping[st
     strategies = [{"use": "tests.scenario.kit:Scripted", "params": {"name": name}} for name in names]
     return load(None, {}, {
         "data.dir": "/nonexistent/scenario", "trader.symbols": list(feed.coins), "trader.bar_ms": feed.bar_ms,
-        "trader.strategies": strategies, "rollout.client": CLIENT, **overrides,
+        "trader.strategies": strategies, "rollout.client": CLIENT, **AT_ONCE, **overrides,
     })  # fmt: skip
 
 

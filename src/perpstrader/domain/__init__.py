@@ -23,7 +23,7 @@ from perpstrader.domain.orders import (
     Trigger,
 )
 from perpstrader.domain.portfolio import Portfolio, Position, Protection, ProtectiveStop, Reservation
-from perpstrader.domain.risk_state import Halt, HaltKind, RiskState
+from perpstrader.domain.risk_state import Conduct, Halt, HaltKind, PastEntry, PastExit, PastSignal, RiskState
 from perpstrader.domain.signals import Action, Side, Signal
 from perpstrader.domain.traces import PortfolioDigest, Step, Trace, TraceKind
 from perpstrader.domain.verdicts import Approved, Check, Reason, Refusal, Refused, Verdict
@@ -40,6 +40,7 @@ __all__ = [
     "CashFlow",
     "Check",
     "CloidParts",
+    "Conduct",
     "Fill",
     "FundingPayment",
     "Halt",
@@ -51,6 +52,9 @@ __all__ = [
     "Order",
     "OrderIntent",
     "OrderStatus",
+    "PastEntry",
+    "PastExit",
+    "PastSignal",
     "PerpsTraderError",
     "Portfolio",
     "PortfolioDigest",

@@ -9,6 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from perpstrader.domain.money import ZERO
+from perpstrader.domain.signals import Side
 
 
 class HaltKind(enum.StrEnum):
@@ -40,12 +41,48 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True):
     flatten: bool = False
 
 
+class PastEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that was sent: its worst price, and when it ended without a fill, if it did."""
+
+    time_ms: int
+    symbol: str
+    side: Side
+    strategy: str
+    price: Decimal
+    failed_ms: int | None = None
+
+
+class PastExit(msgspec.Struct, frozen=True, kw_only=True):
+    """A position that ended, with its whole net profit."""
+
+    time_ms: int
+    symbol: str
+    net_usd: Decimal
+
+
+class PastSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal to open, whatever became of it."""
+
+    time_ms: int
+    symbol: str
+    strategy: str
+
+
+class Conduct(msgspec.Struct, frozen=True, kw_only=True):
+    """What was tried lately, oldest first: what the rules against churn read (S01: entries alone ask them)."""
+
+    entries: tuple[PastEntry, ...] = ()
+    exits: tuple[PastExit, ...] = ()
+    signals: tuple[PastSignal, ...] = ()
+
+
 class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     """The day so far and the halts in force; ``version`` grows with each change.
 
     ``day`` is the UTC date. ``realized_usd`` is net of fees and funding for that day. ``day_start_equity_usd`` and
     ``cash_flows_usd`` give the equity-based daily loss; ``peak_equity_usd`` is adjusted for cash flows (S41).
-    ``market_move_fraction`` is BTC's within an hour, known where a decision is judged; it is not stored.
+    ``market_move_fraction`` is BTC's within an hour and ``conduct`` what was tried lately, both known where a decision
+    is judged and not stored here.
     """
 
     version: int
@@ -62,6 +99,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     recent_entries_ms: tuple[int, ...] = ()
     limits_equity_usd: Decimal | None = None
     market_move_fraction: Decimal | None = None
+    conduct: Conduct = Conduct()
     halts: tuple[Halt, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ from perpstrader.risk.exposure import open_book, usd_limits
 from perpstrader.risk.liquidation import Exposure
 from perpstrader.risk.losses import HALF
 from perpstrader.risk.rules.checks import UNKNOWN, holds, show
+from perpstrader.risk.rules.churn import check_churn, check_duplicate
 from perpstrader.risk.rules.evidence import check_evidence
 from perpstrader.risk.rules.exposure import check_order, check_portfolio
 from perpstrader.risk.rules.geometry import check_geometry
@@ -34,7 +35,7 @@ def judge(case: Case) -> Verdict:
     if signal.is_exit:
         raise ValueError(f"{signal.action.value} of {signal.symbol} is an exit; exits are never judged by risk limits")
     checks = [*check_halts(case), *check_evidence(case), *check_signal(case)]
-    checks += [*check_ownership(case), *check_frequency(case), *check_volatility(case)]
+    checks += [*check_ownership(case), *check_frequency(case), *check_churn(case), *check_volatility(case)]
     prices, sizing = None, None
     if case.knows_prices:
         checks += check_market(case)
@@ -61,7 +62,7 @@ def _plan(case: Case, asset: AssetSpec, checks: list[Check]) -> EntryPrices | No
     except MoneyError as error:
         checks.append(holds(Reason.INVALID_PRICE, False, str(error), "on tick"))
         return None
-    checks += check_geometry(case, prices)
+    checks += [*check_duplicate(case, prices), *check_geometry(case, prices)]
     return prices
 
 

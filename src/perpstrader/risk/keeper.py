@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from perpstrader.domain import ZERO, Candle, Halt, HaltKind, RiskState, StateError, UnsafeError, plain, usd
 from perpstrader.risk import losses
+from perpstrader.risk.conduct import ConductMemory, read_conduct
 from perpstrader.risk.saved import DAY_MS, Saved, day_start_ms, read_saved, undelayed
 from perpstrader.risk.volatility import REFERENCE, HourlyMove
 from perpstrader.runtime.clock import Clock
@@ -48,10 +49,12 @@ class RiskKeeper:
         self._unabsorbed_usd = ZERO  # cash flows that peak and limits do not know yet
         self._judged: tuple[Decimal, int] | None = None  # the equity and the state that were judged last
         self._move = HourlyMove()
+        self.conduct = ConductMemory(limits)
         self._unsettled: list[Halt] = []
         self._tripped: list[Halt] = []
         self._row_queued = False
         self._readable = False
+        self.on_halt: Callable[[HaltChange], None] = lambda change: None
         now_ms = clock.now_ms()
         unread = Halt(kind=HaltKind.STATE, since_ms=now_ms, reason="the risk state is not read yet", actor=_LIMITS)
         self._unread = unread
@@ -67,8 +70,11 @@ class RiskKeeper:
 
     @property
     def judged_state(self) -> RiskState:
-        """``state`` with the move of the market: what a decision is judged by (S41)."""
-        return replace(self.state, market_move_fraction=self._move.fraction(self._clock.now_ms()))
+        """``state`` with the market's move and what was tried lately: what a decision is judged by (S41)."""
+        now_ms = self._clock.now_ms()
+        return replace(
+            self.state, market_move_fraction=self._move.fraction(now_ms), conduct=self.conduct.now(now_ms)
+        )
 
     @property
     def size_multiplier(self) -> Decimal:
@@ -108,6 +114,8 @@ class RiskKeeper:
 
     def on_episode_end(self, symbol: str, net_usd: Decimal, time_ms: int) -> None:
         """A losing round trip lengthens the streak, any other ends it; entries do neither (RM-27)."""
+        if net_usd.is_finite():
+            self.conduct.on_exit(symbol, net_usd, time_ms)
         if not self._plausible(f"the profit of a position in {symbol}", net_usd, time_ms):
             return
         self._tick(time_ms)
@@ -191,13 +199,13 @@ class RiskKeeper:
         now_ms = self._clock.now_ms()
         self._tick(now_ms)
         new = Halt(kind=kind, since_ms=now_ms, reason=reason, actor=actor, until_ms=until_ms, flatten=flatten)
-        self._enforce(new)
+        self._begin(new)
         try:
             async with self._durable:
                 await self._store.transact(lambda tx: _write_halt(tx, new))
-                self._enforce(new)  # a resume may have passed while the lock was waited for
+                self._begin(new)  # a resume may have passed while the lock was waited for
         except BaseException:
-            self._enforce(new)
+            self._begin(new)
             for halt in [halt for halt in self._state.halts if halt.kind is kind]:
                 self._write_later(halt)
             raise
@@ -227,12 +235,15 @@ class RiskKeeper:
             now_ms = self._clock.now_ms()
             await self._store.transact(lambda tx: _write_release(tx, released, after, actor, reason, now_ms))
             self._change_to(self._released(released))
+            self._tell_over(released, actor, reason)
         return released
 
     # --- inside ---
 
     async def _load(self) -> None:
         saved = await self._store.read(lambda tx: read_saved(tx, self._clock.now_ms()))
+        since_ms = self._clock.now_ms() - self.conduct.horizon_ms
+        self.conduct.restore(await self._store.read(lambda tx: read_conduct(tx, since_ms)))
         self._readable = True
         self._unabsorbed_usd, self._delayed_usd = saved.unabsorbed_usd, saved.delayed_usd
         tripped = self._memory_halts()
@@ -265,6 +276,7 @@ class RiskKeeper:
         if over:
             self._change_to(self._released(over))
             self._persist(lambda tx: self._write_over(tx, over))
+            self._tell_over(over, _LIMITS, "its time is over")
 
     def _is_today(self, time_ms: int) -> bool:
         self._tick(time_ms)
@@ -337,7 +349,7 @@ class RiskKeeper:
     def _trip(self, kind: HaltKind, reason: str, *, until_ms: int | None = None, flatten: bool = False) -> None:
         since_ms = self._clock.now_ms()
         new = Halt(kind=kind, since_ms=since_ms, reason=reason, actor=_LIMITS, until_ms=until_ms, flatten=flatten)
-        in_force = self._enforce(new)
+        in_force = self._begin(new)
         if in_force is not None:
             self._tripped.append(in_force)
             self._write_later(in_force)
@@ -345,6 +357,22 @@ class RiskKeeper:
     def _write_later(self, halt: Halt) -> None:
         self._unsettled.append(halt)
         self._persist(lambda tx: tx.halts.activate(halt) if halt in self._state.halts else None)
+
+    def _begin(self, new: Halt) -> Halt | None:
+        """As ``_enforce``; whoever listens is told of what is news."""
+        in_force = self._enforce(new)
+        if in_force is not None:
+            now_ms = self._clock.now_ms()
+            self.on_halt(
+                HaltChange(halt=in_force, began=True, time_ms=now_ms, actor=new.actor, reason=new.reason)
+            )
+        return in_force
+
+    def _tell_over(self, over: tuple[Halt, ...], actor: str, reason: str) -> None:
+        now_ms = self._clock.now_ms()
+        for halt in over:
+            time_ms = min(now_ms, halt.until_ms) if halt.until_ms is not None else now_ms
+            self.on_halt(HaltChange(halt=halt, began=False, time_ms=time_ms, actor=actor, reason=reason))
 
     def _enforce(self, new: Halt) -> Halt | None:
         """Memory is halted by it; the halt now in force where that is news. One of its kind only gets stricter."""

@@ -138,6 +138,10 @@ class EpisodesRepository:
         """The ended episodes, the one that ended last first, at most ``limit``."""
         return self._episodes("WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, seq DESC LIMIT ?", (max(limit, 0),))
 
+    def ended_since(self, since_ms: int) -> tuple[Episode, ...]:
+        """The episodes that ended at or after a time, the one that ended first first."""
+        return self._episodes("WHERE ended_ms >= ? ORDER BY ended_ms, seq", (since_ms,))
+
     def prune(self, before_ms: int) -> int:
         """Forget episodes that ended before a time; a living one is never forgotten."""
         self._connection.execute("DELETE FROM episodes WHERE ended_ms < ?", (before_ms,))

@@ -124,6 +124,10 @@ class IntentsRepository:
         """All orders that the venue may still execute, oldest first."""
         return self._orders("WHERE o.live = 1 ORDER BY o.seq", ())
 
+    def entries_since(self, since_ms: int) -> tuple[Order, ...]:
+        """The attempts of entries that were made at or after a time, oldest first."""
+        return self._orders("WHERE i.purpose = 'entry' AND i.created_ms >= ? ORDER BY o.seq", (since_ms,))
+
     def orders_of(self, number: int) -> tuple[Order, ...]:
         """The attempts of one intent, in order."""
         return self._orders("WHERE o.number = ? ORDER BY o.attempt", (number,))

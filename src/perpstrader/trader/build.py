@@ -13,7 +13,6 @@ import msgspec
 from perpstrader.alerts import AlertDesk, Channel
 from perpstrader.breakers import (
     EXECUTION,
-    RECOVERY,
     RISK,
     TRACES,
     VENUE,
@@ -49,7 +48,7 @@ from perpstrader.trader.commands import Commands
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
 from perpstrader.trader.decisions import Decider
-from perpstrader.trader.guard import Guard, change_text, make_breakers, make_probes
+from perpstrader.trader.guard import Guard, change_text, make_breakers, make_probes, recovery_watch
 from perpstrader.trader.health import health_checks
 from perpstrader.trader.observer import Nobody, Observer, Relay
 from perpstrader.trader.perf import watch_counts
@@ -146,7 +145,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     )  # fmt: skip
     trader.upkeep = Upkeep(execution)
     trader.recovery = build_recovery(
-        trader, risk, [runner.strategy.name for runner in runners], breakers.watch(RECOVERY),
+        trader, risk, [runner.strategy.name for runner in runners], recovery_watch(breakers),
         least_interval_s=deps.pace.recovery_s,
     )  # fmt: skip
     trader.halt_writes = breakers.watch(RISK)
@@ -166,6 +165,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     for candle in (candle for symbol in symbols for candle in cycle.history(symbol)):
         trader.recovery.on_bar(candle)
     watch_counts(monitor, trader)
+    await recorder.take_up(await deps.store.read(lambda tx: tx.episodes.active()))
     return trader, Commands(trader, deps.rng)
 
 
@@ -274,10 +274,10 @@ def _guard(
 ) -> Guard:
     """The health checks, the probes, and the notes of what the breakers do."""
     health = HealthChecks(
-        health_checks(trader, transport, deps.traces), breakers, deps.clock,
+        health_checks(trader, transport, deps.traces, least_recovery_ms=int(deps.pace.recovery_s * 1000)), breakers, deps.clock,
         deadline_ms=settings.breakers.call_deadline_ms, interval_ms=settings.breakers.health_interval_ms,
     )  # fmt: skip
-    probes = make_probes(trader.execution, transport, deps.store, trader.recorder, settings)
+    probes = make_probes(trader, transport)
     breakers.on_change(lambda change: trader.execution.desk.say("breaker", "", change_text(change), grave=True))
     return Guard(
         breakers, health, probes, deps.clock, interval_ms=settings.breakers.health_interval_ms,
