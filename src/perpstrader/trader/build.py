@@ -119,6 +119,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     market = MarketData()
     market.on_implausible = wiring.implausible
     keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
+    keeper.on_halt = recorder.on_halt
     await keeper.load()
     risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage, assets)
     desk = await _desk(settings, deps, client, assets, market, journal, pool, recorder, stages, keeper.conduct)
@@ -274,7 +275,8 @@ def _guard(
 ) -> Guard:
     """The health checks, the probes, and the notes of what the breakers do."""
     health = HealthChecks(
-        health_checks(trader, transport, deps.traces, least_recovery_ms=int(deps.pace.recovery_s * 1000)), breakers, deps.clock,
+        health_checks(trader, transport, deps.traces, least_recovery_ms=int(deps.pace.recovery_s * 1000)),
+        breakers, deps.clock,
         deadline_ms=settings.breakers.call_deadline_ms, interval_ms=settings.breakers.health_interval_ms,
     )  # fmt: skip
     probes = make_probes(trader, transport)

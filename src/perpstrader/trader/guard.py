@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from perpstrader.breakers import (
     EXECUTION,
     FAILURES,
+    RECOVERY,
     RISK,
     SPECS,
     STATE,
@@ -25,14 +26,16 @@ from perpstrader.breakers import (
     BreakerStatus,
     CircuitBreakers,
     CircuitBreakersContract,
+    Done,
     GuardedTransport,
     HealthChecksContract,
     Outcome,
     UnavailableError,
+    Watch,
 )
 from perpstrader.domain import Reason, Refusal, StateError, make_cloid
 from perpstrader.domain.wording import moment_text
-from perpstrader.execution import Execution, Journal
+from perpstrader.execution import Journal
 from perpstrader.runtime import Clock
 from perpstrader.runtime.tasks import FailureSink
 from perpstrader.settings import Settings
@@ -41,7 +44,7 @@ from perpstrader.traces.errors import TraceError, TraceRejectedError, UnknownTra
 from perpstrader.venue.contract import NotSent, Unknown
 
 if TYPE_CHECKING:
-    from perpstrader.trader.recorder import Recorder
+    from perpstrader.trader.trader import Trader
 
 Probe = Callable[[], Awaitable[object]]
 
@@ -103,11 +106,30 @@ def _what_to_do(status: BreakerStatus) -> str:
     return "it is being tried; exits go on"
 
 
-def make_probes(
-    execution: Execution, transport: GuardedTransport, store: StateStore, recorder: Recorder, settings: Settings
-) -> dict[str, Probe]:
-    """How each dependency is tried after its breaker's period; none of them changes a position or an order."""
-    desk = execution.desk
+def recovery_watch(breakers: CircuitBreakersContract) -> Watch:
+    """How checks of recovery are observed: whatever keeps one from being made is a failure, a mistake in it, too.
+
+    Nobody looks after the positions meanwhile, and that has to be told (PR-29). It stops nothing.
+    """
+    watch = breakers.watch(RECOVERY)
+
+    def begin() -> Done:
+        ended = watch()
+
+        def end(error: BaseException | None) -> None:
+            broken = isinstance(error, Exception)
+            ended(UnavailableError(f"{type(error).__name__}: {error}") if broken else error)
+
+        return end
+
+    return begin
+
+
+def make_probes(trader: Trader, transport: GuardedTransport) -> dict[str, Probe]:
+    """How each dependency is tried after its breaker's period; none of them changes a position or an order but
+    recovery, which does what it always does.
+    """
+    settings, store, desk = trader.settings, trader.store, trader.execution.desk
     timeout_s = settings.breakers.call_deadline_ms / 1000
 
     async def execution_road() -> None:
@@ -121,7 +143,8 @@ def make_probes(
         STATE: lambda: store.transact(lambda tx: tx.meta.put_int("state_probe_ms", desk.clock.now_ms())),
         RISK: lambda: store.read(lambda tx: (tx.risk.load(), tx.halts.active())),
         EXECUTION: execution_road,
-        TRACES: recorder.probe,
+        RECOVERY: trader.recovery.check,
+        TRACES: trader.recorder.probe,
     }
 
 

@@ -31,6 +31,7 @@ FreeBytes = Callable[[Path], int]
 _BACKLOG: Final = 1_000
 _PENDING_TRACES: Final = 1_000
 _USED_UP: Final = 0.8
+_LATE_CHECKS: Final = 4
 _LOW_BYTES: Final = 1 << 30
 _FULL_BYTES: Final = 100 << 20
 _MIB: Final = 1 << 20
@@ -42,10 +43,14 @@ def free_bytes(folder: Path) -> int:
 
 
 def health_checks(
-    trader: Trader, transport: GuardedTransport, traces: TraceStore, free: FreeBytes = free_bytes
-) -> tuple[HealthCheck, ...]:
-    """One check a component, with the breaker that it counts against when it cannot be made (CB-18)."""
-    checks = Checks(trader, transport, traces, free)
+    trader: Trader, transport: GuardedTransport, traces: TraceStore, *, least_recovery_ms: int = 0,
+    free: FreeBytes = free_bytes,
+) -> tuple[HealthCheck, ...]:  # fmt: skip
+    """One check a component, with the breaker that it counts against when it cannot be made (CB-18).
+
+    ``least_recovery_ms`` is the pace below which recovery never looks, ``free`` what is left on a disk.
+    """
+    checks = Checks(trader, transport, traces, least_recovery_ms, free)
     return (
         HealthCheck(component="venue", look=checks.venue, breaker=VENUE),
         HealthCheck(component="streams", look=checks.streams),
@@ -53,6 +58,7 @@ def health_checks(
         HealthCheck(component="traces", look=checks.traces, breaker=TRACES),
         HealthCheck(component="risk", look=checks.risk, breaker=RISK),
         HealthCheck(component="protection", look=checks.protection),
+        HealthCheck(component="recovery", look=checks.recovery),
         HealthCheck(component="loops", look=checks.loops),
         HealthCheck(component="disk", look=checks.disk),
     )
@@ -61,10 +67,13 @@ def health_checks(
 class Checks:
     """One method a component; each gives the worst that it finds."""
 
-    def __init__(self, trader: Trader, transport: GuardedTransport, traces: TraceStore, free: FreeBytes) -> None:
+    def __init__(
+        self, trader: Trader, transport: GuardedTransport, traces: TraceStore, least_recovery_ms: int, free: FreeBytes
+    ) -> None:
         self._trader = trader
         self._transport = transport
         self._traces = traces
+        self._least_recovery_ms = least_recovery_ms
         self._free = free
         self._seen: dict[str, int] = {}
         self._dropped = traces.counters.dropped
@@ -157,6 +166,21 @@ class Checks:
         late = [symbol for symbol, age_ms in bare.items() if age_ms > limit_ms]
         status = HealthStatus.CRITICAL if late else HealthStatus.DEGRADED
         return _bad(status, f"no confirmed stop under {', '.join(late or bare)}", figures)
+
+    async def recovery(self) -> Finding:
+        """It looks at the positions at its pace, and takes out what it must."""
+        trader, stats = self._trader, self._trader.recovery.stats()
+        age_ms = trader.execution.desk.clock.now_ms() - (stats.last_check_ms or trader.started_ms)
+        pace_ms = max(trader.settings.recovery.interval_ms, self._least_recovery_ms)
+        figures = {"active": float(len(stats.active)), "attempts": float(sum(stats.attempts.values()))}
+        if age_ms > _LATE_CHECKS * pace_ms:
+            return _bad(HealthStatus.UNHEALTHY, f"nobody has looked at the positions for {age_ms // 1000} s", figures)
+        if stats.exhausted:
+            symbols = ", ".join(stats.exhausted)
+            return _bad(HealthStatus.CRITICAL, f"{symbols}: the attempts are used up, a person is needed", figures)
+        if stats.active:
+            return _bad(HealthStatus.DEGRADED, f"{plural(len(stats.active), 'position issue')} at hand", figures)
+        return _well("no position is in trouble", figures)
 
     async def loops(self) -> Finding:
         """No loop is silent for longer than it may be."""
