@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import apsw
 from tests.e2e.processes import command, environment, free_port, started, wait_until
@@ -32,6 +32,10 @@ LOOSE = {
     "PERPSTRADER_RISK__MIN_STOP_ATR_RATIO": "0.01", "PERPSTRADER_RISK__MAX_ORDER_NOTIONAL_FRACTION": "0.02",
     "PERPSTRADER_RISK__DAILY_LOSS_ENTRY_STOP_FRACTION": "0.8", "PERPSTRADER_RISK__MAX_DAILY_LOSS_FRACTION": "0.9",
     "PERPSTRADER_RISK__DRAWDOWN_HALVE_FRACTION": "0.8", "PERPSTRADER_RISK__MAX_DRAWDOWN_FRACTION": "0.9",
+    "PERPSTRADER_RISK__MAX_ENTRIES_PER_SYMBOL_HOUR": "100000", "PERPSTRADER_RISK__MAX_SIGNALS_PER_MINUTE": "100000",
+    "PERPSTRADER_RISK__DUPLICATE_ENTRY_WINDOW_MS": "0", "PERPSTRADER_RISK__EXIT_COOLDOWN_MS": "0",
+    "PERPSTRADER_RISK__LOSS_COOLDOWN_MS": "0", "PERPSTRADER_RISK__FAILED_ENTRY_COOLDOWN_MS": "0",
+    "PERPSTRADER_RISK__MIN_HISTORY_BARS": "1", "PERPSTRADER_RISK__MAX_BAR_AGE_RATIO": "100",
     "PERPSTRADER_RISK__VOLATILITY_STOP_FRACTION": "1", "PERPSTRADER_RISK__VOLATILITY_REDUCE_FRACTION": "1",
     "PERPSTRADER_PAPER__BALANCE_USD": "100000", "PERPSTRADER_EXECUTION__ENTRY_EXPIRY_MS": "2000",
 }  # fmt: skip
@@ -100,7 +104,12 @@ def exchange(folder: Path, **more: str) -> Iterator[Exchange]:
     with started("paper", "--port", str(port), "--bar", BAR, "--data-dir", folder, **env) as process:
         assert process.stdout is not None
         assert f"http://127.0.0.1:{port}" in process.stdout.readline(), process.communicate()
-        yield Exchange(port, process)
+        try:
+            yield Exchange(port, process)
+        finally:
+            for life in Life.begun:
+                life.kill()
+            Life.begun.clear()
 
 
 class Disk:
@@ -171,7 +180,9 @@ class Disk:
 
 
 class Life:
-    """One process of the trader, from its start until it is killed."""
+    """One process of the trader, from its start until it is killed; at the latest when the exchange ends."""
+
+    begun: ClassVar[list[Life]] = []
 
     def __init__(self, folder: Path, port: int, **more: str) -> None:
         url = f"http://127.0.0.1:{port}"
@@ -185,6 +196,7 @@ class Life:
             command("run", "--bar", BAR, "--data-dir", folder), stdout=self._output, stderr=subprocess.STDOUT,
             text=True, env=env, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+        self.begun.append(self)
 
     def until_ready(self) -> None:
         """The trader says that it runs, which it does when it has compared and protected."""
@@ -200,9 +212,14 @@ class Life:
         assert control is not None
         return control
 
+    def output(self) -> str:
+        """What it has printed so far."""
+        return (self.folder / "output").read_text()
+
     def kill(self) -> None:
         """As a power cut of the process alone: no signal handler, no goodbye."""
-        os.kill(self.process.pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._output.close()
 
@@ -216,7 +233,7 @@ class Round:
     def check(self, before: Disk, life: Life) -> None:
         """Everything that must hold after a restart whose positions are protected again."""
         self.venue.look(self.account)
-        seen = set(self.venue.fills)
+        seen, shown = set(self.venue.fills), list(self.venue.oids)
         wait_until(lambda: seen <= set(Disk.of_living(self.folder).fills()), life.process)
         now = Disk.of_living(self.folder)
         self.venue.look(self.account)
@@ -225,7 +242,7 @@ class Round:
         self._attempts(before, now)
         self._breakers(before, now)
         self._fills(now)
-        self._orders(now)
+        self._orders(now, shown, seen)
 
     def _attempts(self, before: Disk, now: Disk) -> None:
         after = now.attempts()
@@ -251,14 +268,14 @@ class Round:
         for row in now.rows["ledger_days"]:
             assert Decimal(row["closed_pnl_usd"]) - Decimal(row["fees_usd"]) == days[row["day"]]
 
-    def _orders(self, now: Disk) -> None:
-        """Each cloid is one order at the venue, each is ours, none was made under a halt, and no intent was filled for
-        more than its size.
+    def _orders(self, now: Disk, shown: list[str], seen: set[int]) -> None:
+        """Each cloid is one order at the venue; each that it showed before the disk was read is ours, and none was an
+        entry under a halt; no intent was filled for more than its size.
         """
         double = {cloid: oids for cloid, oids in self.venue.oids.items() if len(oids) > 1}
         assert not double, f"sent twice: {double}"
         intents = {row["number"]: row for row in now.rows["intents"]}
-        for cloid in self.venue.oids:
+        for cloid in shown:
             parts = read_cloid(cloid)
             assert parts is not None
             if parts.recorded:
@@ -267,7 +284,8 @@ class Round:
                 made_ms = row["created_ms"]
                 assert row["purpose"] != "entry" or not now.was_halted(made_ms), f"{cloid} was an entry under a halt"
         filled: dict[int, Decimal] = defaultdict(Decimal)
-        for fill in self.venue.fills.values():
+        for tid in seen:
+            fill = self.venue.fills[tid]
             parts = read_cloid(self.venue.cloids.get(fill["oid"]))
             if parts is not None and parts.recorded:
                 filled[parts.number] += Decimal(fill["sz"])

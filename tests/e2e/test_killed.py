@@ -6,6 +6,7 @@ process already runs.
 
 from __future__ import annotations
 
+import faulthandler
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,7 @@ class Kills:
 
     def play(self, rounds: int) -> None:
         """So many kills; the last trader is killed too."""
+        faulthandler.cancel_dump_traceback_later()  # at full size this takes longer than any other test may
         self.folder.mkdir()
         life = Life(self.folder, self.wire.port)
         life.until_ready()

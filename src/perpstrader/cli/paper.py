@@ -10,7 +10,7 @@ import typer
 from perpstrader.cli import logs
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, settings_from
-from perpstrader.cli.run import watch_signals
+from perpstrader.cli.stopping import watch_signals
 from perpstrader.paper import PaperPlan, open_paper
 from perpstrader.paper.server.http import serve
 from perpstrader.runtime import SystemClock
@@ -47,7 +47,7 @@ def paper(
 
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
-    watch_signals(stop)
+    watch_signals(stop, "accounts are on disk, clients are told goodbye")
     plan = PaperPlan(
         seed=settings.feed.seed, bar_ms=settings.feed.bar_ms, speed=float(settings.feed.speed),
         network=settings.paper.signature_network, enforce_limits=settings.paper.enforce_limits,

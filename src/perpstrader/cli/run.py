@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import signal
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,9 +16,11 @@ from rich.live import Live
 from perpstrader.cli import logs
 from perpstrader.cli.control import LOCK_FILE
 from perpstrader.cli.events import Event, Events
+from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, seconds, settings_from
 from perpstrader.cli.output import print_json, terminal
 from perpstrader.cli.screen import render
+from perpstrader.cli.stopping import say_on_stderr, watch_signals
 from perpstrader.console.server import Console, open_listener
 from perpstrader.runtime import SystemClock, lock_holder
 from perpstrader.runtime.listen import Listener
@@ -83,28 +84,27 @@ def feed_settings(feed: str | None) -> dict[str, object]:
 
 async def _run(settings: Settings, duration_s: float | None, as_json: bool) -> RunSummary:
     stop = asyncio.Event()
-    watch_signals(stop)
     # A port in use is told before anything trades; a second trader is told that it is the second.
     is_free = settings.console.enabled and lock_holder(settings.data_dir / LOCK_FILE) is None
     session = Session(settings, as_json, open_listener(settings.console) if is_free else None)
+    watch_signals(stop, what_a_stop_does(settings), say=session.say, leave=session.leave)
     try:
         summary = await run_trader(settings, duration_s=duration_s, stop_requested=stop, on_started=session.begin)
     finally:
         await session.end()
     session.tell_end(summary)
+    if not summary.clean_exit:
+        if as_json:
+            print_json(summary)
+        raise CliError(f"not everything that the stop is for was done: {summary.stop}", ExitCode.UNSAFE)
     return summary
 
 
-def watch_signals(stop: asyncio.Event) -> None:
-    """Ctrl-C and SIGTERM ask for a graceful stop; a second one does what it always does."""
-    loop = asyncio.get_running_loop()
-
-    def ask(number: signal.Signals) -> None:
-        stop.set()
-        loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask, number)
+def what_a_stop_does(settings: Settings) -> str:
+    """The stop policy in words."""
+    closes = settings.trader.stop_policy == "flatten"
+    policy = "positions are closed" if closes else "entries are taken back, positions keep their stops"
+    return f"{policy} (at most {settings.trader.stop_deadline_ms / 1000:g} s)"
 
 
 class Session:
@@ -149,6 +149,18 @@ class Session:
             await self._console.stop()
         elif self._listener is not None:
             self._listener.close()
+
+    def say(self, text: str) -> None:
+        """One line for whoever stops the run."""
+        if self._quiet:
+            say_on_stderr(text)
+        else:
+            self._terminal.print(text, markup=False)
+
+    def leave(self) -> None:
+        """The process ends at once: the terminal is left usable."""
+        if self._live is not None:
+            self._terminal.show_cursor(True)
 
     def tell_end(self, summary: RunSummary) -> None:
         """What the run did."""

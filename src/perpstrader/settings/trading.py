@@ -142,6 +142,10 @@ class TraderSettings(Section):
         "keep", "At a stop of the program: keep positions with their stops at the venue, or close them.",
         why="a restart is no exit",
     )  # fmt: skip
+    stop_deadline_ms: Milliseconds = setting(
+        120_000, "Longest time that a stop of the program spends on its policy; then it ends with what is not done.",
+        unit="ms", why="whoever stops a program waits for it, and stops at the venue stand without it",
+    )  # fmt: skip
 
 
 class ExecutionSettings(Section):
