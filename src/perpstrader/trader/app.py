@@ -21,11 +21,12 @@ from perpstrader.runtime import AccountLock, DetachedExecutor, SystemClock, Thre
 from perpstrader.runtime.http import HttpTransport
 from perpstrader.settings import PaperSettings, Settings
 from perpstrader.state import StateStore
-from perpstrader.traces import TraceStore
+from perpstrader.traces.contract import TraceStore
 from perpstrader.trader.account import Identity, lock_files, paper_key, real_key
 from perpstrader.trader.alarms import write_log
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
+from perpstrader.trader.records import open_traces
 from perpstrader.trader.status import StrategyRow, strategy_rows
 from perpstrader.trader.trader import Trader
 from perpstrader.venue.signer import Signer
@@ -43,6 +44,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     equity_usd: str
     net_pnl_usd: str
     max_unprotected_ms: int
+    stop: str
     clean_exit: bool
     refused_by_reason: dict[str, int]
     strategies: tuple[StrategyRow, ...] = ()
@@ -86,15 +88,16 @@ async def running(settings: Settings, stop: asyncio.Event | None = None) -> Asyn
             stack.enter_context(AccountLock(path, identity.account))
         clock, rng = SystemClock(), Random(secrets.randbits(64))
         store_thread, trace_thread = ThreadedExecutor("state"), ThreadedExecutor("traces")
-        stack.callback(store_thread.close)
-        stack.callback(trace_thread.close)
+        read_thread = ThreadedExecutor("traces-read")
+        for thread in (store_thread, trace_thread, read_thread):
+            stack.callback(thread.close)
         store = await StateStore.open(
             data_dir / "state.db", executor=store_thread, account=identity.account, network=settings.venue.network,
             new_epoch=lambda: secrets.randbits(64),
         )  # fmt: skip
         stack.push_async_callback(store.close)
         traces = await stack.enter_async_context(
-            TraceStore.open(data_dir / "traces.db", executor=trace_thread, synchronous=settings.traces.synchronous)
+            open_traces(settings, data_dir / "traces.db", clock, executor=trace_thread, reader=read_thread)
         )
         transport, urls = await _transport(settings, stack, identity, data_dir)
         channels = make_channels(settings.alerts, write_log, DetachedExecutor)
@@ -182,7 +185,8 @@ def summary_of(trader: Trader) -> RunSummary:
         equity_usd=plain(trader.execution.view.equity_usd().quantize(CENT)),
         net_pnl_usd=plain(trader.execution.accountant.net_pnl_usd.quantize(CENT)),
         max_unprotected_ms=trader.execution.protector.max_unprotected_ms,
-        clean_exit=True,
+        stop=trader.stopped.text if trader.stopped is not None else "",
+        clean_exit=trader.stopped is not None and trader.stopped.done,
         refused_by_reason=dict(counters.refused_by_reason),
         strategies=strategy_rows(trader),
     )
