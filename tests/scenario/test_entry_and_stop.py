@@ -42,7 +42,7 @@ def test_S20_the_trace_tells_signal_rules_order_and_protection_in_plain_words() 
         assert trace is not None
         text = "\n".join(explain(trace))
         rules = ("SPREAD_TOO_WIDE", "DEPTH_TOO_THIN", "LIQUIDATION_DISTANCE", "RISK_PER_TRADE")
-        for word in ("alpha", *rules, "Approved", "stop 58800", "fill: bought", "stop-confirmed"):
+        for word in ("alpha", *rules, "Approved", "stop 58800", "filled: bought", "protected: "):
             assert word in text, f"{word} is missing in:\n{text}"
         assert trace.led_to_order
         [order] = trace.orders

@@ -138,8 +138,9 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     runners = _runners(settings, deps)
     cycle = Cycle(
         runners, decider, execution, market, recorder, deps.clock, pool, counters, stages,
-        halted=wiring.halted,
+        halted=wiring.halted, least_bars=settings.risk.min_history_bars,
     )  # fmt: skip
+    decider.bars = cycle.bars
     trader = wiring.trader = Trader(
         settings, deps.clock, deps.store, execution, keeper, market, cycle, decider, recorder, pool, supervisor,
         counters, monitor, deps.pace,

@@ -4,8 +4,9 @@ included.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from decimal import Decimal
 from typing import Final
@@ -27,11 +28,14 @@ from perpstrader.domain import (
     Verdict,
     plain,
 )
+from perpstrader.domain.wording import moment_text
 from perpstrader.execution import Note
 from perpstrader.execution.positions import FillEffect
 from perpstrader.monitor import Timer
+from perpstrader.risk.contract import HaltChange
 from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
+from perpstrader.state import Episode
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.records import CycleNote, NoteCode
 from perpstrader.trader.observer import Observer
@@ -40,6 +44,8 @@ _OPEN_TRACES: Final = 512
 _NOTES_PER_COMMIT: Final = 512
 _RECENT: Final = 500
 _EARLY: Final = 64
+_TAKE_UP_S: Final = 2.0
+_TAKE_UP_PAGES: Final = 4
 
 
 class Recorder:
@@ -67,7 +73,7 @@ class Recorder:
         self._version = version
         self._interval = interval
         self._on_gap = on_gap
-        self._observer = observer
+        self.observer = observer
         self._timer = timer
         self._urgent = False
         self._sequence = 0
@@ -129,8 +135,20 @@ class Recorder:
         """Store it beside the trading; the awaitable is its acknowledgement, and nobody has to await it."""
         self.recent_decisions.append(trace)
         self._keep(trace)
-        self._observer.on_decision(trace)
+        self.observer.on_decision(trace)
         return self._written(trace, self._store.store(trace))
+
+    def on_halt(self, change: HaltChange) -> None:
+        """Every halt and every end of one is recorded, whoever caused it (S40)."""
+        halt, kind = change.halt, change.halt.kind.value
+        if change.began:
+            until = f" until {moment_text(halt.until_ms)} UTC" if halt.until_ms is not None else " until it is released"
+            step = f"{kind}: {change.reason}; entries are halted{until}{', positions are closed' * halt.flatten}"
+        else:
+            lasted_s = max(0, change.time_ms - halt.since_ms) // 1000
+            step = f"{kind} is over after {lasted_s} s: {change.reason} (it was: {halt.reason})"
+        self.store(self.make(TraceKind.HALT, "", change.actor, steps=(step,)))
+        self.observer.on_halt(change)
 
     def amend(
         self,
@@ -194,6 +212,34 @@ class Recorder:
         trace_id = self._of_episode.get(note.episode)
         if trace_id is not None:
             self.amend(trace_id, step=_words(note))
+
+    async def take_up(self, episodes: Sequence[Episode]) -> None:
+        """Go on with the stories of the positions that a trader before this one left open.
+
+        What cannot be read in time is reported, and trading does not wait for it (S62).
+        """
+        try:
+            async with asyncio.timeout(_TAKE_UP_S):
+                for episode in episodes:
+                    await self._take_up(episode)
+        except Exception as error:
+            self._on_gap(f"earlier decisions were not read: {type(error).__name__}: {error}")
+
+    async def _take_up(self, episode: Episode) -> None:
+        cursor: str | None = None
+        for _ in range(_TAKE_UP_PAGES):
+            page = await self._store.find(
+                symbol=episode.symbol, kind=TraceKind.DECISION, executed=True, limit=_NOTES_PER_COMMIT, cursor=cursor
+            )
+            row = next((row for row in page.rows if row.episode == episode.id), None)
+            trace = await self._store.get(row.id) if row is not None else None
+            if trace is not None:
+                self._open[trace.id] = trace
+                self._of_episode[episode.id] = trace.id
+                return
+            cursor = page.cursor
+            if cursor is None:
+                return
 
     def _told_before(self, episode: str) -> tuple[Step, ...]:
         """An entry's fills and its stop are told of before the decision knows the episode that they began."""
