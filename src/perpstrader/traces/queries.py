@@ -129,19 +129,19 @@ def near(connection: apsw.Connection, time_ms: int, symbol: str, within_ms: int)
 
 
 def stats(connection: apsw.Connection, counters: Counters) -> TraceStats:
-    """Totals, by one pass over the summaries."""
+    """Totals of what the file holds, from the sums of its days."""
     kinds: dict[str, int] = {}
     verdicts: dict[str, int] = {}
     reasons: dict[str, int] = {}
     symbols: dict[str, int] = {}
     strategies: dict[str, int] = {}
-    total = pending = executed = failed = 0
+    total = executed = failed = 0
     groups = (
-        "SELECT kind, verdict, reason, symbol, strategy, count(*), sum(analyzed = 0), sum(executed), sum(error <> '')"
-        " FROM trace GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+        "SELECT kind, verdict, reason, symbol, strategy, sum(n - gone_n) AS there, sum(executed - gone_executed),"
+        " sum(failed - gone_failed) FROM daily GROUP BY 1, 2, 3, 4, 5 HAVING there > 0 ORDER BY 1, 2, 3, 4, 5"
     )
-    for kind, verdict, reason, symbol, strategy, count, unmarked, orders, errors in connection.execute(groups):
-        total, pending, executed, failed = total + count, pending + unmarked, executed + orders, failed + errors
+    for kind, verdict, reason, symbol, strategy, count, orders, errors in connection.execute(groups):
+        total, executed, failed = total + count, executed + orders, failed + errors
         for totals, name in (
             (kinds, kind),
             (verdicts, verdict),
@@ -152,7 +152,8 @@ def stats(connection: apsw.Connection, counters: Counters) -> TraceStats:
             if name:
                 totals[name] = totals.get(name, 0) + count
     return TraceStats(
-        total=total, unanalyzed=pending, executed=executed, with_error=failed,
+        total=total, unanalyzed=connection.execute("SELECT count(*) FROM trace WHERE analyzed = 0").get,
+        executed=executed, with_error=failed,
         dead_letters=connection.execute("SELECT count(*) FROM dead_letter").get,
         notes=connection.execute("SELECT count(*) FROM cycle_note").get,
         by_kind=kinds, by_verdict=verdicts, by_reason=reasons, by_symbol=symbols, by_strategy=strategies,

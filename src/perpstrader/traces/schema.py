@@ -68,7 +68,64 @@ _V2: Final = (
     "CREATE TABLE dictionary (number INTEGER NOT NULL UNIQUE, content BLOB NOT NULL) STRICT",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2)
+_KEY: Final = "day, symbol, strategy, regime, kind, verdict, reason"
+_MICRO: Final = "coalesce(CAST(round(CAST({0}outcome_usd AS REAL) * 1000000) AS INTEGER), 0)"
+_THIS_DAY: Final = (
+    "day = old.accepted_ms / 86400000 AND symbol = old.symbol AND strategy = old.strategy AND regime = old.regime"
+    " AND kind = old.kind AND verdict = old.verdict AND reason = old.reason"
+)
+
+
+def _measures(row: str) -> str:
+    """What one row of ``trace`` adds to its line of ``daily``: n, executed, failed, ended, wins, net."""
+    net = _MICRO.format(row)
+    return (
+        f"1, {row}executed, {row}error <> '', {row}outcome_usd IS NOT NULL,"
+        f" {row}outcome_usd IS NOT NULL AND {net} > 0, {net}"
+    )
+
+
+# Derived, and kept by the file itself whoever writes: sums a day, which outlive the traces that they count.
+# ``gone_*`` is what pruning took, so that ``n - gone_n`` is what the file still holds.
+_V3: Final = (
+    """CREATE TABLE daily (
+        day INTEGER NOT NULL, symbol TEXT NOT NULL, strategy TEXT NOT NULL, regime TEXT NOT NULL, kind TEXT NOT NULL,
+        verdict TEXT NOT NULL, reason TEXT NOT NULL,
+        n INTEGER NOT NULL, executed INTEGER NOT NULL, failed INTEGER NOT NULL,
+        ended INTEGER NOT NULL, wins INTEGER NOT NULL, net_micro_usd INTEGER NOT NULL,
+        gone_n INTEGER NOT NULL DEFAULT 0, gone_executed INTEGER NOT NULL DEFAULT 0,
+        gone_failed INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (day, symbol, strategy, regime, kind, verdict, reason)) STRICT, WITHOUT ROWID""",
+    f"""INSERT INTO daily ({_KEY}, n, executed, failed, ended, wins, net_micro_usd)
+        SELECT accepted_ms / 86400000, symbol, strategy, regime, kind, verdict, reason, count(*), sum(executed),
+        sum(error <> ''), sum(outcome_usd IS NOT NULL), sum(outcome_usd IS NOT NULL AND {_MICRO.format("")} > 0),
+        sum({_MICRO.format("")}) FROM trace GROUP BY 1, 2, 3, 4, 5, 6, 7""",
+    f"""CREATE TRIGGER daily_insert AFTER INSERT ON trace BEGIN
+        INSERT INTO daily ({_KEY}, n, executed, failed, ended, wins, net_micro_usd)
+        VALUES (new.accepted_ms / 86400000, new.symbol, new.strategy, new.regime, new.kind, new.verdict, new.reason,
+        {_measures("new.")})
+        ON CONFLICT DO UPDATE SET n = n + 1, executed = executed + excluded.executed, failed = failed + excluded.failed,
+        ended = ended + excluded.ended, wins = wins + excluded.wins,
+        net_micro_usd = net_micro_usd + excluded.net_micro_usd;
+        END""",
+    f"""CREATE TRIGGER daily_update AFTER UPDATE OF executed, error, outcome_usd ON trace
+        WHEN new.executed <> old.executed OR new.error <> old.error OR new.outcome_usd IS NOT old.outcome_usd BEGIN
+        UPDATE daily SET executed = executed + new.executed - old.executed,
+        failed = failed + (new.error <> '') - (old.error <> ''),
+        ended = ended + (new.outcome_usd IS NOT NULL) - (old.outcome_usd IS NOT NULL),
+        wins = wins + (new.outcome_usd IS NOT NULL AND {_MICRO.format("new.")} > 0)
+        - (old.outcome_usd IS NOT NULL AND {_MICRO.format("old.")} > 0),
+        net_micro_usd = net_micro_usd + {_MICRO.format("new.")} - {_MICRO.format("old.")} WHERE {_THIS_DAY};
+        END""",
+    f"""CREATE TRIGGER daily_delete AFTER DELETE ON trace BEGIN
+        UPDATE daily SET gone_n = gone_n + 1, gone_executed = gone_executed + old.executed,
+        gone_failed = gone_failed + (old.error <> '') WHERE {_THIS_DAY};
+        END""",
+    "ALTER TABLE trace ADD COLUMN leased_until_ms INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE trace ADD COLUMN leased_by TEXT NOT NULL DEFAULT ''",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
 """Step n (from 1) leads from version n - 1 to version n; none is ever edited once released."""
 
 VERSION: Final = len(MIGRATIONS)
