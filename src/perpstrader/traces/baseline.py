@@ -86,6 +86,16 @@ class TraceStore(Reads):
         """Mark traces as analysed in a batch."""
         return await self._run(lambda: self._transact(lambda: rows.mark(self._connection, ids, batch_id)))
 
+    async def claim(self, limit: int, *, by: str, now_ms: int, lease_ms: int) -> list[Trace]:
+        """Lease what nobody has analysed; see the contract."""
+        return await self._run(
+            lambda: self._transact(
+                lambda: queries.some(
+                    self._connection, rows.claim(self._connection, queries.clamp(limit), by, now_ms, lease_ms)
+                )
+            )
+        )
+
     async def attach_outcome(self, trace_id: str, outcome_usd: Decimal, outcome_ms: int) -> None:
         """Record what came of a decision, as a revision."""
         await self._run(lambda: self._attach_outcome(trace_id, outcome_usd, outcome_ms))

@@ -88,10 +88,21 @@ class TraceStore(Protocol):
         error: bool | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
+        min_risk: float | None = None,
+        max_risk: float | None = None,
+        text: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Summaries that match all that is given, newest first; a page's ``cursor`` gives the next one."""
+        """Summaries that match all that is given, newest first; a page's ``cursor`` gives the next one.
+
+        ``min_risk`` and ``max_risk`` bound the risk score of what was approved. ``text`` is looked for, in any case,
+        in all that a trace says; a page of such a search may be short of ``limit`` and yet have a next one.
+        """
+        ...
+
+    async def after(self, seq: int, limit: int = 500) -> list[TraceSummary]:
+        """The summaries stored after ``seq``, in the order of storing; revisions are not told."""
         ...
 
     async def near(self, time_ms: int, symbol: str, *, within_ms: int = NEAR_MS) -> Nearby:
@@ -104,6 +115,13 @@ class TraceStore(Protocol):
 
     async def mark_analyzed(self, ids: Sequence[str], batch_id: str) -> Marked:
         """Mark traces as analysed in a batch; all of them or, after an error, none."""
+        ...
+
+    async def claim(self, limit: int, *, by: str, now_ms: int, lease_ms: int) -> list[Trace]:
+        """The oldest traces that nobody has analysed, for ``by`` alone until the lease is over or they are marked.
+
+        Several analysers never get the same; who asks again under the same name gets its own again.
+        """
         ...
 
     async def attach_outcome(self, trace_id: str, outcome_usd: Decimal, outcome_ms: int) -> None:

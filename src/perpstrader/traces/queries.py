@@ -8,7 +8,7 @@ from typing import Any, Final
 import apsw
 
 from perpstrader.domain.traces import Trace, TraceKind
-from perpstrader.traces.codec import decode
+from perpstrader.traces.codec import decode, unpack
 from perpstrader.traces.contract import MAX_LIMIT
 from perpstrader.traces.errors import TraceError
 from perpstrader.traces.records import Counters, CycleNote, DeadLetter, Nearby, NoteCode, Page, TraceStats, TraceSummary
@@ -18,12 +18,15 @@ _SUMMARY = f"trace.seq, {', '.join(f'trace.{column}' for column in SUMMARY_COLUM
 _FULL = "SELECT payload.codec, payload.raw_len, payload.data FROM trace JOIN payload ON payload.entry = trace.entry"
 _NEWEST = "ORDER BY trace.accepted_ms DESC, trace.seq DESC"
 _OLDEST = "ORDER BY trace.accepted_ms, trace.seq"
+_SEARCH_PAGE: Final = 500
+_SEARCHED: Final = 20_000
 _LATE_MS: Final = 300_000
 """A decision on a bar is looked for until so long after the instant that was asked for."""
 
 _CONDITIONS: Final[dict[str, str]] = {
     "symbol": "trace.symbol = ?", "strategy": "trace.strategy = ?", "kind": "trace.kind = ?",
     "regime": "trace.regime = ?", "since_ms": "trace.accepted_ms >= ?", "until_ms": "trace.accepted_ms <= ?",
+    "min_risk": "trace.risk_score >= ?", "max_risk": "trace.risk_score <= ?",
 }  # fmt: skip
 _FLAGS: Final[dict[tuple[str, object], str]] = {
     ("executed", True): "trace.executed = 1", ("executed", False): "trace.executed = 0",
@@ -83,6 +86,36 @@ def find(connection: apsw.Connection, filters: dict[str, Any], limit: int, curso
     more = len(rows) > size
     last = rows[size - 1] if more else None
     return Page(rows=tuple(rows[:size]), cursor=None if last is None else f"{last.accepted_ms}:{last.seq}")
+
+
+def search(
+    connection: apsw.Connection, filters: dict[str, Any], text: str, limit: int, cursor: str | None
+) -> Page:
+    """As ``find``, of those whose record holds ``text``; at most ``_SEARCHED`` records are read for a page."""
+    wanted, size, found, read = text.casefold(), clamp(limit), list[TraceSummary](), 0
+    while True:
+        page = find(connection, filters, _SEARCH_PAGE, cursor)
+        for row in page.rows:
+            read, cursor = read + 1, f"{row.accepted_ms}:{row.seq}"
+            if wanted in _json_of(connection, row.id).casefold():
+                found.append(row)
+            if len(found) == size or read == _SEARCHED:
+                return Page(rows=tuple(found), cursor=cursor)
+        if page.cursor is None:
+            return Page(rows=tuple(found), cursor=None)
+
+
+def after(connection: apsw.Connection, seq: int, limit: int) -> list[TraceSummary]:
+    """What was stored after ``seq``."""
+    return _summaries(
+        connection.execute(f"SELECT {_SUMMARY} FROM trace WHERE seq > ? ORDER BY seq LIMIT ?", (seq, clamp(limit)))
+    )
+
+
+def some(connection: apsw.Connection, ids: Iterable[str]) -> list[Trace]:
+    """The traces with these ids, in their order; those that are not there are left out."""
+    found = (one(connection, trace_id) for trace_id in ids)
+    return [trace for trace in found if trace is not None]
 
 
 def find_sql(filters: dict[str, Any], cursor: str | None) -> tuple[str, tuple[object, ...]]:
@@ -220,6 +253,11 @@ def _read_cursor(cursor: str) -> tuple[int, int]:
         return int(accepted_ms), int(seq)
     except ValueError as error:
         raise TraceError(f"{cursor!r} is no cursor; hand back the one that the page before gave") from error
+
+
+def _json_of(connection: apsw.Connection, trace_id: str) -> str:
+    row: tuple[Any, ...] = connection.execute(f"{_FULL} WHERE trace.uid = ?", (trace_id,)).fetchall()[0]
+    return unpack(*row).decode("utf-8", "replace")
 
 
 def _traces(connection: apsw.Connection, sql: str, values: tuple[object, ...]) -> list[Trace]:

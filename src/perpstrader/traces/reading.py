@@ -63,6 +63,9 @@ class Reads(ABC):
         error: bool | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
+        min_risk: float | None = None,
+        max_risk: float | None = None,
+        text: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
@@ -70,8 +73,15 @@ class Reads(ABC):
         filters = {
             "symbol": symbol, "strategy": strategy, "kind": kind, "regime": regime, "verdict": verdict,
             "reason": reason, "executed": executed, "error": error, "since_ms": since_ms, "until_ms": until_ms,
+            "min_risk": min_risk, "max_risk": max_risk,
         }  # fmt: skip
+        if text:
+            return await self._read(lambda connection: queries.search(connection, filters, text, limit, cursor))
         return await self._read(lambda connection: queries.find(connection, filters, limit, cursor))
+
+    async def after(self, seq: int, limit: int = 500) -> list[TraceSummary]:
+        """The summaries stored after ``seq``, in the order of storing."""
+        return await self._read(lambda connection: queries.after(connection, seq, limit))
 
     async def near(self, time_ms: int, symbol: str, *, within_ms: int = NEAR_MS) -> Nearby:
         """What is recorded of a symbol around an instant."""

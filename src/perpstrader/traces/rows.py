@@ -27,6 +27,7 @@ _INSERT = (
 )
 _REVISE = f"UPDATE trace SET entry = ?, {', '.join(f'{column} = ?' for column in SUMMARY_COLUMNS)} WHERE seq = ?"
 _APPEND = "INSERT INTO payload (entry, seq, codec, raw_len, data, digest) VALUES (?, ?, ?, ?, ?, ?)"
+_MARK = "UPDATE trace SET analyzed = 1, batch = ?, leased_until_ms = 0 WHERE uid = ? AND analyzed = 0"
 _FOUND = "SELECT seq, first_entry, entry FROM trace WHERE uid = ?"
 _PAYLOAD = "SELECT codec, raw_len, data FROM payload WHERE entry = ?"
 
@@ -129,9 +130,26 @@ def mark(connection: apsw.Connection, ids: Sequence[str], batch_id: str) -> Mark
         if connection.execute("SELECT 1 FROM trace WHERE uid = ?", (uid,)).get is None:
             unknown.append(uid)
             continue
-        connection.execute("UPDATE trace SET analyzed = 1, batch = ? WHERE uid = ? AND analyzed = 0", (batch_id, uid))
+        connection.execute(_MARK, (batch_id, uid))
         changed += connection.changes()
     return Marked(changed, tuple(unknown))
+
+
+def claim(connection: apsw.Connection, limit: int, by: str, now_ms: int, lease_ms: int) -> list[str]:
+    """Lease the oldest traces that nobody has analysed and nobody holds, to ``by``; their ids."""
+    ids = [
+        uid
+        for (uid,) in connection.execute(
+            "SELECT uid FROM trace WHERE analyzed = 0 AND (leased_until_ms <= ?1 OR leased_by = ?2)"
+            " ORDER BY seq LIMIT ?3",
+            (now_ms, by, limit),
+        )
+    ]
+    connection.executemany(
+        "UPDATE trace SET leased_until_ms = ?, leased_by = ? WHERE uid = ?",
+        [(now_ms + lease_ms, by, uid) for uid in ids],
+    )
+    return ids
 
 
 def with_outcome(trace: Trace, outcome_usd: str, outcome_ms: int) -> Trace:

@@ -72,9 +72,8 @@ class TraceStore(Reads):
         self._looked_ns: int | None = None
         self.on_trouble: Callable[[str], None] = lambda text: None
         self._batches = Batches(
-            writer, name, write, clock, synchronous, batches, packer.pack, self._on_written,
-            lambda text: self.on_trouble(text),
-        )  # fmt: skip
+            writer, name, write, clock, synchronous, batches, packer.pack, self._on_written, self._tell
+        )
 
     @classmethod
     @asynccontextmanager
@@ -137,6 +136,15 @@ class TraceStore(Reads):
         marked = await self._transacted(lambda connection: rows.mark(connection, ids, batch_id))
         self._ring.clear()
         return marked
+
+    async def claim(self, limit: int, *, by: str, now_ms: int, lease_ms: int) -> list[Trace]:
+        """Lease what nobody has analysed; see the contract."""
+        await self._batches.flush()
+        return await self._transacted(
+            lambda connection: queries.some(
+                connection, rows.claim(connection, queries.clamp(limit), by, now_ms, lease_ms)
+            )
+        )
 
     async def attach_outcome(self, trace_id: str, outcome_usd: Decimal, outcome_ms: int) -> None:
         """Record what came of a decision, as a revision."""
@@ -256,6 +264,9 @@ class TraceStore(Reads):
         else:
             self._ring.revise(queries.summary_of(0, trace))
         self._cache.put(trace, len(item.encoded.json))
+
+    def _tell(self, text: str) -> None:
+        self.on_trouble(text)
 
     async def _newest(self, limit: int) -> list[TraceSummary] | None:
         if limit > _RING:

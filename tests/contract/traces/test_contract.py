@@ -375,6 +375,47 @@ def test_TS07_marking_counts_what_changed_and_names_what_is_unknown(opener: Open
     with_store(opener, body)
 
 
+def test_two_analysers_never_get_the_same_traces(opener: Opener) -> None:
+    async def body(store: TraceStore) -> None:
+        for number in range(1, 8):
+            await store.store(trace(number))
+        lease = {"now_ms": 1_000, "lease_ms": 500}
+        assert [item.sequence for item in await store.claim(3, by="a", **lease)] == [1, 2, 3]
+        assert [item.sequence for item in await store.claim(3, by="b", **lease)] == [4, 5, 6]
+        assert [item.sequence for item in await store.claim(9, by="a", **lease)] == [1, 2, 3, 7]
+        await store.mark_analyzed(["t000001"], "one")
+        assert [item.sequence for item in await store.claim(9, by="c", now_ms=1_499, lease_ms=500)] == []
+        assert [item.sequence for item in await store.claim(2, by="c", now_ms=1_500, lease_ms=500)] == [2, 3]
+
+    with_store(opener, body)
+
+
+def test_a_text_is_found_wherever_a_trace_says_it(opener: Opener) -> None:
+    async def body(store: TraceStore) -> None:
+        for number in range(1, 7):
+            said = (f"the Moon is {'full' if number % 2 else 'new'}",)
+            await store.store(trace(number, errors=said))
+        page = await store.find(text="moon is FULL", limit=2)
+        assert [row.sequence for row in page.rows] == [5, 3]
+        page = await store.find(text="moon is FULL", limit=2, cursor=page.cursor)
+        assert [row.sequence for row in page.rows] == [1]
+        assert (await store.find(text="no such words")).rows == ()
+        assert [row.sequence for row in (await store.find(text="moon", since_ms=trace(6).accepted_ms)).rows] == [6]
+
+    with_store(opener, body)
+
+
+def test_what_came_after_is_told_in_the_order_of_storing(opener: Opener) -> None:
+    async def body(store: TraceStore) -> None:
+        for number in (3, 1, 2):
+            await store.store(trace(number))
+        first = await store.after(0, 2)
+        assert [row.sequence for row in first] == [3, 1]
+        assert [row.sequence for row in await store.after(first[-1].seq)] == [2]
+
+    with_store(opener, body)
+
+
 def test_an_outcome_is_attached_and_survives_analysis(opener: Opener) -> None:
     async def body(store: TraceStore) -> None:
         await store.store(executed(1))
