@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Context, Decimal, InvalidOperation
+from textwrap import wrap
 from typing import Any, Final
 
 import msgspec
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from perpstrader.domain import plain
-from perpstrader.trader.status import DecisionRow, OrderRow, PositionRow
+from perpstrader.domain.wording import moment_text
+from perpstrader.trader.status import DecisionRow, HaltRow, OrderRow, PositionRow
 
+_LAST_COLUMN: Final = 24
 _SEVEN_FIGURES: Final = Context(prec=7)
 _OLD_MS = 15_000
 VERDICT_STYLES = {"approved": "green", "refused": "yellow", "halt": "red", "incident": "red"}
@@ -53,14 +57,41 @@ def age_text(age_ms: int | None) -> str:
     return f"{age_ms // 1000} s" if age_ms < 600_000 else f"{age_ms // 60_000} min"
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+class Fitting:
+    """A table where the terminal is wide enough for its columns; else a few lines a row, each value under its name."""
+
+    def __init__(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._title = title
+        self._columns = columns
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich asks for."""
+        if self._width() <= options.max_width:
+            yield self._table()
+            return
+        yield Text(self._title, style="italic")
+        for row in self._rows:
+            named = [f"{name} {cell}" for name, cell in zip(self._columns, row, strict=True) if cell not in ("", "-")]
+            yield from (Text(line) for line in wrap(" · ".join(named), options.max_width, subsequent_indent="  "))
+
+    def _width(self) -> int:
+        """What the columns take; the last one may wrap and counts with a few words."""
+        widths = [max(cell_len(row[n]) for row in (self._columns, *self._rows)) for n in range(len(self._columns))]
+        return sum(widths[:-1]) + min(widths[-1], _LAST_COLUMN) + 2 * (len(widths) - 1)
+
+    def _table(self) -> Table:
+        made = Table(title=self._title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+        for name in self._columns:
+            made.add_column(name, overflow="fold")
+        for row in self._rows:
+            made.add_row(*(Text(cell, style=VERDICT_STYLES.get(cell, "")) for cell in row))
+        return made
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Fitting:
     """A table without a frame; text is shown as it is, a verdict in its colour."""
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    for name in columns:
-        made.add_column(name, overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(cell, style=VERDICT_STYLES.get(cell, "")) for cell in row))
-    return made
+    return Fitting(title, columns, rows)
 
 
 def show_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], none: str) -> None:
@@ -72,6 +103,12 @@ def show_table(console: Console, title: str, columns: Sequence[str], rows: Seque
     else:
         for row in [columns, *rows]:
             print("\t".join(row))
+
+
+def halt_text(halt: HaltRow) -> str:
+    """A halt in a line: since when, until when, by whom and why."""
+    ends = f"until {moment_text(halt.until_ms)} UTC" if halt.until_ms is not None else "until `perpstrader resume`"
+    return f"HALTED since {moment_text(halt.since_ms)} UTC, {ends} ({halt.kind}) by {halt.actor}: {halt.reason}"
 
 
 POSITION_COLUMNS = (

@@ -18,7 +18,7 @@ from perpstrader.cli.control import LOCK_FILE
 from perpstrader.cli.events import Event, Events
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, seconds, settings_from
-from perpstrader.cli.output import print_json, terminal
+from perpstrader.cli.output import halt_text, print_json, terminal
 from perpstrader.cli.screen import render
 from perpstrader.cli.stopping import say_on_stderr, watch_signals
 from perpstrader.console.server import Console, open_listener
@@ -169,8 +169,7 @@ class Session:
             print(
                 f"stopped: {summary.cycles} cycles, {summary.signals} signals, {summary.approved} approved, "
                 f"{summary.refused} refused, {summary.orders} orders, {summary.fills} fills, "
-                f"equity {summary.equity_usd} USD, net {summary.net_pnl_usd} USD, "
-                f"longest without a stop {summary.max_unprotected_ms} ms",
+                f"longest without a stop {summary.max_unprotected_ms} ms\n{_earned(summary)}",
                 flush=True,
             )
             for row in summary.strategies:
@@ -208,3 +207,14 @@ class Session:
         ]
         for line in lines:
             self._terminal.print(line, markup=False)
+        for halt in app.commands.status().halts:
+            self._terminal.print(halt_text(halt), markup=False, style="bold red")
+
+
+def _earned(summary: RunSummary) -> str:
+    """What the account has now, and what became of it since the start: booked, and still open."""
+    made = summary.earnings
+    return (
+        f"equity {summary.equity_usd} USD: {made.equity_change_usd} USD since the start; realised "
+        f"{made.realized_usd} USD net of fees and funding, open positions stand at {made.open_usd} USD"
+    )

@@ -14,6 +14,7 @@ from perpstrader.cli.output import (
     age_text,
     clock_text,
     decision_cells,
+    halt_text,
     order_cells,
     position_cells,
     table,
@@ -57,15 +58,18 @@ def _head(status: Status, urls: Mapping[str, str]) -> Text:
 
 
 def _money(status: Status) -> Text:
-    net = float(status.net_pnl_usd)
-    tone = "green" if net > 0 else "red" if net < 0 else ""
+    made = status.earnings
+    change = made.equity_change_usd if made is not None else status.net_pnl_usd
+    open_usd = made.open_usd if made is not None else "-"
+    tone = "green" if float(change) > 0 else "red" if float(change) < 0 else ""
     reasons = sorted(status.refused_by_reason.items(), key=lambda item: -item[1])[:3]
     refused = f" ({', '.join(f'{reason} {count}' for reason, count in reasons)})" if reasons else ""
     return Text.assemble(
-        ("equity ", "dim"), (f"{status.equity_usd} USD", "bold"), ("  net ", "dim"), (status.net_pnl_usd, tone),
-        ("  today ", "dim"), status.day_realized_usd, ("  fees ", "dim"), status.fees_usd, ("  funding ", "dim"),
-        status.funding_usd, ("  drawdown ", "dim"), f"{status.drawdown_pct} %", ("  free ", "dim"),
-        status.available_usd,
+        ("equity ", "dim"), (f"{status.equity_usd} USD", "bold"), ("  since the start ", "dim"), (change, tone),
+        ("  realised ", "dim"), status.net_pnl_usd, ("  open ", "dim"), open_usd,
+        ("  realised today ", "dim"), status.day_realized_usd, ("  fees ", "dim"), status.fees_usd,
+        ("  funding ", "dim"), status.funding_usd, ("  drawdown ", "dim"), f"{status.drawdown_pct} %",
+        ("  free ", "dim"), status.available_usd,
         ("\nbars ", "dim"), str(status.bars), ("  signals ", "dim"), str(status.signals), ("  approved ", "dim"),
         str(status.approved), ("  refused ", "dim"), f"{status.refused}{refused}", ("  orders ", "dim"),
         str(status.orders_sent), ("  fills ", "dim"), str(status.fills), ("  longest without a stop ", "dim"),
@@ -87,8 +91,7 @@ def _ages(status: Status) -> Text:
 
 def _alarms(status: Status) -> list[Text]:
     lines = [
-        Text(f"HALTED since {moment_text(h.since_ms)} UTC ({h.kind}) by {h.actor}: {h.reason}", style="bold red")
-        for h in status.halts
+        Text(halt_text(halt), style="bold red") for halt in status.halts
     ]
     if not status.halts and status.why_not:
         lines.append(Text(f"no entries: {status.why_not}", style="red"))

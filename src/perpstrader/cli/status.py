@@ -10,9 +10,9 @@ import typer
 from perpstrader.cli import offline
 from perpstrader.cli.control import find
 from perpstrader.cli.options import Config, DataDir, Json, place
-from perpstrader.cli.output import clock_text, decision_line, position_cells, print_json, terminal
+from perpstrader.cli.output import clock_text, decision_line, halt_text, position_cells, print_json, terminal
 from perpstrader.cli.screen import render, summary
-from perpstrader.domain.wording import moment_text, plural
+from perpstrader.domain.wording import plural
 from perpstrader.trader.status import HaltRow, Status
 
 app = typer.Typer(add_completion=False)
@@ -59,6 +59,6 @@ def _print_lines(now: Status) -> None:
 def show_halts(halts: tuple[HaltRow, ...]) -> None:
     """Each halt in a line."""
     for halt in halts:
-        print(f"  halted since {moment_text(halt.since_ms)} UTC ({halt.kind}) by {halt.actor}: {halt.reason}")
+        print(f"  {halt_text(halt)}")
     if not halts:
         print("  no halt is in force")

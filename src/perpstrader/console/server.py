@@ -51,7 +51,7 @@ def open_listener(settings: ConsoleSettings) -> Listener:
             f"console.host = {settings.host} can be reached by other machines: set console.tls_cert_file and "
             "console.tls_key_file, or console.allow_remote_without_tls = true"
         )
-    remedy = "stop it, set PERPSTRADER_CONSOLE__PORT to another port (0: a free one), or run without the console"
+    remedy = "stop it, set PERPSTRADER_CONSOLE__PORT to another port (0: a free one), or run with --no-console"
     return listen(settings.host, settings.port, what="the control port", remedy=remedy)
 
 

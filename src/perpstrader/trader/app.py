@@ -26,6 +26,7 @@ from perpstrader.trader.account import Identity, lock_files, paper_key, real_key
 from perpstrader.trader.alarms import write_log
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
+from perpstrader.trader.earnings import Earnings, earnings_of
 from perpstrader.trader.records import open_traces
 from perpstrader.trader.status import StrategyRow, strategy_rows
 from perpstrader.trader.trader import Trader
@@ -33,7 +34,10 @@ from perpstrader.venue.signer import Signer
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did; the one line of ``run --json``."""
+    """What a run did; the one line of ``run --json``.
+
+    ``net_pnl_usd`` is ``earnings.realized_usd``: what this process booked, open profit left out.
+    """
 
     cycles: int
     signals: int
@@ -43,6 +47,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     fills: int
     equity_usd: str
     net_pnl_usd: str
+    earnings: Earnings
     max_unprotected_ms: int
     stop: str
     clean_exit: bool
@@ -184,6 +189,7 @@ def summary_of(trader: Trader) -> RunSummary:
         fills=counters.fills,
         equity_usd=plain(trader.execution.view.equity_usd().quantize(CENT)),
         net_pnl_usd=plain(trader.execution.accountant.net_pnl_usd.quantize(CENT)),
+        earnings=earnings_of(trader),
         max_unprotected_ms=trader.execution.protector.max_unprotected_ms,
         stop=trader.stopped.text if trader.stopped is not None else "",
         clean_exit=trader.stopped is not None and trader.stopped.done,

@@ -11,6 +11,7 @@ from perpstrader.alerts import ChannelState, Incident
 from perpstrader.domain import Approved, Position, Refused, Trace, plain
 from perpstrader.domain.money import CENT, ZERO
 from perpstrader.domain.wording import moment_text, plural
+from perpstrader.trader.earnings import Earnings, earnings_of
 from perpstrader.trader.recovering import IssueRow, report_of
 from perpstrader.trader.trader import Trader
 
@@ -131,6 +132,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ``no_entries`` has the reason of each symbol that may not, ``why_not`` the same in one line. Ages in milliseconds,
     ``None`` for what was never heard: of the oldest mark that counts, of the account, of the newest stream frame, of
     the last whole comparison with the venue. ``unreachable_since_ms`` while the venue does not answer requests.
+    ``net_pnl_usd`` is ``earnings.realized_usd``: what this process booked, open profit left out.
     """
 
     network: str
@@ -181,6 +183,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     stream_age_ms: int | None = None
     compared_age_ms: int | None = None
     unreachable_since_ms: int | None = None
+    earnings: Earnings | None = None
 
 
 def status_of(trader: Trader) -> Status:
@@ -201,6 +204,7 @@ def status_of(trader: Trader) -> Status:
         available_usd=_usd(portfolio.available_usd),
         day_realized_usd=_usd(state.realized_usd),
         net_pnl_usd=_usd(accountant.net_pnl_usd),
+        earnings=earnings_of(trader),
         fees_usd=_usd(accountant.fees_usd),
         funding_usd=_usd(accountant.funding_usd),
         drawdown_pct=_usd(max(drawdown, ZERO)),

@@ -113,6 +113,7 @@ class Trader:
         self.alarms: Alarms | None = None
         self.halt_writes: Watch = unwatched
         self.start_equity_usd = Decimal(0)
+        self.start_cash_flows_usd = Decimal(0)
 
     # --- life ---
 
@@ -130,8 +131,10 @@ class Trader:
         await self.recovery.restore()
         self._supervisor.start("streams", self.streams.run, deadline_ms=60_000)
         await self.execution.start()
+        await self._acknowledge_restore()
         await self._check_account(at_once=True)
         self.start_equity_usd = self.execution.view.equity_usd()
+        self.start_cash_flows_usd = self.execution.account.books.cash_flows_usd
         await self._on_equity()
         for symbol in self.settings.trader.symbols:
             await self.execution.confirm_leverage(symbol, self.settings.venue.leverage)
@@ -144,6 +147,12 @@ class Trader:
         interval = max(self.settings.recovery.interval_ms, int(self._pace.recovery_s * 1000))
         self._supervisor.start("recovery", self.recovery.run, deadline_ms=_LATE * interval)
         self._supervisor.start("records", self._flush_records, deadline_ms=int(_LATE * self._pace.records_s * 1000))
+
+    async def _acknowledge_restore(self) -> None:
+        """A restored backup is a store like any other once it has been compared with the venue."""
+        if await self.store.read(lambda tx: tx.meta.is_restored()):
+            await self.store.transact(lambda tx: tx.meta.acknowledge_restore())
+            self._note("restored", "this is a restored backup: it was compared with the venue; orders bear a new epoch")
 
     async def stop(self) -> StopReport:
         """No more entries; then the stop policy: keep every position under its stop, or flatten. When it returns
@@ -294,8 +303,6 @@ class Trader:
         """No entries from now on; on disk before it returns, or it raises ``StateError`` and halts all the same (S40).
         """
         await self.keeper.halt(kind, reason, actor)
-        trace = self.recorder.make(TraceKind.HALT, "", actor, steps=(f"{kind.value}: {reason}",))
-        self.recorder.store(trace)
 
     async def halt_in_time(self, kind: HaltKind, reason: str, actor: str = "trader") -> None:
         """As ``halt``, for what goes on with exits: the disk is waited for no longer than an exit waits for it (S05).
@@ -374,7 +381,9 @@ class Trader:
     # --- loss limits ---
 
     def _look_at_equity(self) -> None:
-        halts = self.keeper.on_equity(self.execution.view.equity_usd(), self.clock.now_ms())
+        equity_usd = self.execution.view.equity_usd()
+        halts = self.keeper.on_equity(equity_usd, self.clock.now_ms())
+        self.recorder.observer.on_equity(equity_usd)
         if halts:
             self._pool.spawn("halts", self._carry_out_halts())
 
