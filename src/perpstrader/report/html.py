@@ -21,6 +21,7 @@ import msgspec
 
 from perpstrader.domain.wording import plural
 from perpstrader.report.charts import line_chart
+from perpstrader.report.halts import halted_ms, trading_ended
 from perpstrader.report.model import GroupRow, ReplayReport
 from perpstrader.report.text import (
     NOTHING,
@@ -63,6 +64,7 @@ def render_html(report: ReplayReport) -> str:
             f'<div class="two">{_costs(report)}{_refusals(report)}</div>',
             f'<div class="two">{_groups("Strategies", report.by_strategy)}{_groups("Symbols", report.by_symbol)}</div>',
             _trades(report),
+            _halts(report),
             f'<div class="two">{_safety(report)}{_run(report)}</div>',
             "</div>",
         ]
@@ -88,6 +90,9 @@ def _head(report: ReplayReport) -> str:
     alarms = []
     if identity >= Decimal("0.005"):
         alarms.append(f"The books do not balance: net PnL and equity differ by {usd_text(identity)}.")
+    ended = trading_ended(report.halts)
+    if ended is not None:
+        alarms.append(f"Trading ended ({ended.kind}) {ended.text(recording.end_ms)}.")
     if report.safety.liquidations:
         alarms.append(f"{plural(report.safety.liquidations, 'liquidation')} happened in this run.")
     return (
@@ -104,7 +109,11 @@ def _head(report: ReplayReport) -> str:
 def _key_figures(report: ReplayReport) -> str:
     money, stats, trades, decisions = report.money, report.equity_stats, report.trade_stats, report.decisions
     net = f"{percent_text(money.return_fraction, signed=True)} of {usd_text(money.start_equity_usd)}"
-    drawdown = f"{usd_text(stats.max_drawdown_usd)}; longest {duration_text(stats.longest_drawdown_ms)}"
+    drawdown = (
+        f"{usd_text(stats.max_drawdown_usd)} at every mark; "
+        f"{percent_text(stats.closes_drawdown_fraction)} at bar closes; "
+        f"longest {duration_text(stats.longest_drawdown_ms)}"
+    )
     sharpe = f"Sortino {ratio_text(stats.sortino)}; per year, from bar returns"
     won = f"profit factor {ratio_text(trades.profit_factor)}"
     per_trade = f"{usd_text(trades.expectancy_usd, signed=True)} a trade" if trades.trades else "no closed trades"
@@ -145,10 +154,10 @@ def _charts(report: ReplayReport) -> str:
             format_value=lambda value: f"${value:,.2f}" if wide else f"${value:,.0f}",
             baseline=equity[0],
         )
-        + "<h2>Drawdown <small>below the highest equity so far</small></h2>"
+        + "<h2>Drawdown <small>below the highest equity so far, at bar closes</small></h2>"
         + line_chart(
             kind="drawdown",
-            label=f"Drawdown, at most {percent_text(stats.max_drawdown_fraction)}",
+            label=f"Drawdown at bar closes, at most {percent_text(stats.closes_drawdown_fraction)}",
             times_ms=times,
             values=[-point.drawdown_fraction for point in points],
             format_value=lambda value: percent_text(value, digits=1 if stats.max_drawdown_fraction > 0.02 else 2),
@@ -268,6 +277,24 @@ def _trade(trade: TradeRow) -> str:
     )
 
 
+def _halts(report: ReplayReport) -> str:
+    """When and why trading paused or ended."""
+    end_ms = report.recording.end_ms
+    total = f"{plural(len(report.halts), 'halt')}, {duration_text(halted_ms(report.halts, end_ms))} in all"
+    head = f"<h2>Halts <small>{escape(total)}</small></h2>"
+    if not report.halts:
+        return '<section class="card"><h2>Halts</h2><p class="note">Entries were never halted.</p></section>'
+    rows = "".join(
+        f'<tr><td class="t"><code>{escape(span.kind)}</code></td><td class="t">{escape(span.text(end_ms))}</td></tr>'
+        for span in reversed(report.halts)
+    )
+    return (
+        f'<section class="card">{head}<div class="scroll short" tabindex="0" role="region" aria-label="Halts"><table>'
+        '<thead><tr><th scope="col" class="t">Kind</th><th scope="col" class="t">When, why, and what it cost</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table></div></section>"
+    )
+
+
 def _safety(report: ReplayReport) -> str:
     safety, trades = report.safety, report.trade_stats
     return _facts(
@@ -275,7 +302,7 @@ def _safety(report: ReplayReport) -> str:
         (
             ("Longest without a stop", duration_text(safety.max_unprotected_ms)),
             ("Liquidations", count_text(safety.liquidations)),
-            ("Halts", count_text(safety.halts)),
+            ("Halts", count_text(len(report.halts))),
             ("Strategy errors", count_text(safety.strategy_errors)),
             ("Average win, loss", f"{usd_text(trades.average_win_usd)}, {usd_text(trades.average_loss_usd)}"),
             ("Best, worst", f"{usd_text(trades.best_usd)}, {usd_text(trades.worst_usd)}"),

@@ -32,9 +32,28 @@ class EquityPoint(msgspec.Struct, frozen=True):
     drawdown_fraction: float
 
 
+class MarkDrawdown(msgspec.Struct, frozen=True, kw_only=True):
+    """The deepest that equity was below its peak so far, as a fraction of that peak and in USD (not always of the same
+    moment), at every mark and not only at bar closes.
+    """
+
+    fraction: float = 0.0
+    usd: Decimal = ZERO
+
+    def deeper(self, peak_usd: Decimal, equity_usd: Decimal) -> MarkDrawdown:
+        """This one, or that of ``equity_usd`` below ``peak_usd`` where it is deeper."""
+        depth_usd = peak_usd - equity_usd
+        fraction = float(depth_usd / peak_usd) if peak_usd > 0 else 0.0
+        if depth_usd <= self.usd and fraction <= self.fraction:
+            return self
+        return MarkDrawdown(fraction=max(fraction, self.fraction), usd=max(depth_usd, self.usd))
+
+
 class EquityStats(msgspec.Struct, frozen=True, kw_only=True):
     """The equity curve in numbers.
 
+    ``max_drawdown_fraction`` and ``max_drawdown_usd`` are at every mark, as the trader's own limit on drawdown sees it,
+    ``closes_drawdown_fraction`` at the closes of bars alone, which the drawn curve shows.
     ``sharpe``: mean over standard deviation of the returns from bar to bar, times the square root of bars per 365
     days, risk-free rate 0. ``sortino``: the same with the root mean square of the negative returns.
     ``volatility_fraction`` is annual. ``longest_drawdown_ms`` is the longest time below a former peak, the last one
@@ -43,11 +62,15 @@ class EquityStats(msgspec.Struct, frozen=True, kw_only=True):
 
     max_drawdown_fraction: float
     max_drawdown_usd: Decimal
+    closes_drawdown_fraction: float
     longest_drawdown_ms: int
     volatility_fraction: float | None
     sharpe: float | None
     sortino: float | None
     bars_per_year: float
+
+
+NO_DRAWDOWN: Final = MarkDrawdown()
 
 
 class TradeStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +113,11 @@ def cost_multiples(
     return tuple(CostMultiple(k, net_pnl_usd - (k - 1) * costs) for k in multiples)
 
 
-def equity_stats(curve: Curve, interval_ms: int) -> EquityStats:
-    """The stats of a curve with one point a bar of ``interval_ms``; an empty or single-point curve has no variation."""
+def equity_stats(curve: Curve, interval_ms: int, seen: MarkDrawdown = NO_DRAWDOWN) -> EquityStats:
+    """The stats of a curve with one point a bar of ``interval_ms``; an empty or single-point curve has no variation.
+
+    ``seen`` is the drawdown that marks between the points have shown.
+    """
     bars_per_year = YEAR_MS / interval_ms
     returns = _returns(curve)
     mean = math.fsum(returns) / len(returns) if returns else 0.0
@@ -102,8 +128,9 @@ def equity_stats(curve: Curve, interval_ms: int) -> EquityStats:
     depth, depth_usd, longest = _drawdown(curve)
     scale = math.sqrt(bars_per_year)
     return EquityStats(
-        max_drawdown_fraction=depth,
-        max_drawdown_usd=depth_usd,
+        max_drawdown_fraction=max(depth, seen.fraction),
+        max_drawdown_usd=max(depth_usd, seen.usd),
+        closes_drawdown_fraction=depth,
         longest_drawdown_ms=longest,
         volatility_fraction=None if deviation is None else deviation * scale,
         sharpe=None if deviation is None else mean / deviation * scale,

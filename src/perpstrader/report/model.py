@@ -9,11 +9,14 @@ from typing import Final
 import msgspec
 
 from perpstrader.domain.money import ZERO, plain
+from perpstrader.report.halts import HaltSpan, halted_ms, trading_ended
 from perpstrader.report.metrics import (
+    NO_DRAWDOWN,
     CostMultiple,
     Curve,
     EquityPoint,
     EquityStats,
+    MarkDrawdown,
     TradeStats,
     cost_multiples,
     curve_points,
@@ -89,7 +92,6 @@ class Safety(msgspec.Struct, frozen=True, kw_only=True):
 
     max_unprotected_ms: int
     liquidations: int
-    halts: int = 0
     strategy_errors: int = 0
 
 
@@ -134,6 +136,7 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     costs: tuple[CostMultiple, ...]
     by_strategy: tuple[GroupRow, ...]
     by_symbol: tuple[GroupRow, ...]
+    halts: tuple[HaltSpan, ...] = ()
 
     @property
     def grade_sentence(self) -> str:
@@ -167,6 +170,11 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
             "equity_usd": plain(money.end_equity_usd),
             "equity_identity_error_usd": plain(money.identity_error_usd),
             "max_drawdown_fraction": round(self.equity_stats.max_drawdown_fraction, 6),
+            "closes_drawdown_fraction": round(self.equity_stats.closes_drawdown_fraction, 6),
+            "halts": [msgspec.to_builtins(span) for span in self.halts],
+            "halted_ms": halted_ms(self.halts, recording.end_ms),
+            "trading_ended_ms": None if (last := trading_ended(self.halts)) is None else last.since_ms,
+            "strategy_errors": self.safety.strategy_errors,
             "max_unprotected_ms": self.safety.max_unprotected_ms,
             "liquidations": self.safety.liquidations,
             "fingerprint": self.fingerprint,
@@ -196,11 +204,14 @@ def replay_report(
     speed: Speed,
     curve: Curve,
     trades: Sequence[TradeRow],
+    seen: MarkDrawdown = NO_DRAWDOWN,
+    halts: Sequence[HaltSpan] = (),
 ) -> ReplayReport:
     """The report with everything that follows from these facts worked out; ``ValueError`` for a grade that is not
     known.
 
-    ``curve`` has one point a bar time, ``trades`` come from ``trades_of``.
+    ``curve`` has one point a bar time, ``trades`` come from ``trades_of``; ``seen`` is the drawdown at marks, ``halts``
+    are in the order of their beginnings.
     """
     if recording.grade not in GRADES:
         raise ValueError(f"data grade {recording.grade!r} is not known; allowed are {', '.join(GRADES)}")
@@ -219,9 +230,10 @@ def replay_report(
         safety=safety,
         speed=speed,
         equity=curve_points(curve),
-        equity_stats=equity_stats(curve, recording.interval_ms),
+        equity_stats=equity_stats(curve, recording.interval_ms, seen),
         trade_stats=trade_stats(trades),
         trades=tuple(trades),
+        halts=tuple(halts),
         costs=cost_multiples(money.net_pnl_usd, money.fees_usd, money.slippage_usd),
         by_strategy=tuple(
             _group(name, [t for t in trades if t.strategy == name], decisions_by_strategy.get(name))

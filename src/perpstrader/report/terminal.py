@@ -10,10 +10,12 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from perpstrader.report.halts import halted_ms, trading_ended
 from perpstrader.report.model import GroupRow, ReplayReport
 from perpstrader.report.text import count_text, duration_text, percent_text, ratio_text, time_text, usd_text
 
 SHOWN_REASONS = 8
+SHOWN_HALTS = 6
 
 
 def print_report(report: ReplayReport, console: Console, *, html: Path | None = None) -> None:
@@ -30,7 +32,7 @@ def print_report(report: ReplayReport, console: Console, *, html: Path | None = 
 
 def report_lines(report: ReplayReport) -> list[tuple[str, str]]:
     """The summary as names and values, the gravest first; the same figures as on the page."""
-    lines = [*_result_lines(report), *_run_lines(report)]
+    lines = [*_result_lines(report), *_halt_lines(report), *_run_lines(report)]
     lines += [(f"refused {reason}", count_text(n)) for reason, n in report.decisions.refused_by_reason.items()]
     for row in report.by_strategy:
         lines.append((f"strategy {row.name or '(none)'}", f"{count_text(row.stats.trades)} trades, net {_net(row)}"))
@@ -41,6 +43,10 @@ def report_lines(report: ReplayReport) -> list[tuple[str, str]]:
 
 def _result_lines(report: ReplayReport) -> list[tuple[str, str]]:
     money, stats, trades = report.money, report.equity_stats, report.trade_stats
+    drawdown = (
+        f"{percent_text(stats.max_drawdown_fraction)} ({usd_text(stats.max_drawdown_usd)}) at every mark, "
+        f"{percent_text(stats.closes_drawdown_fraction)} at bar closes"
+    )
     costs = ", ".join(f"{cost.multiple}x {usd_text(cost.net_pnl_usd, signed=True)}" for cost in report.costs)
     return [
         ("data grade", f"{report.recording.grade}; {report.grade_sentence}"),
@@ -50,13 +56,27 @@ def _result_lines(report: ReplayReport) -> list[tuple[str, str]]:
         ("fees", usd_text(money.fees_usd)),
         ("slippage", usd_text(money.slippage_usd)),
         ("funding", usd_text(money.funding_usd, signed=True)),
-        ("max drawdown", f"{percent_text(stats.max_drawdown_fraction)} ({usd_text(stats.max_drawdown_usd)})"),
+        ("max drawdown", drawdown),
         ("Sharpe, Sortino", f"{ratio_text(stats.sharpe)}, {ratio_text(stats.sortino)} (per year, from bar returns)"),
         ("trades", f"{count_text(trades.trades)} closed, {percent_text(trades.win_fraction, digits=1)} won"),
         ("profit factor", ratio_text(trades.profit_factor)),
         ("expectancy", f"{usd_text(trades.expectancy_usd, signed=True)} a trade"),
         ("average holding", duration_text(trades.average_holding_ms)),
     ]
+
+
+def _halt_lines(report: ReplayReport) -> list[tuple[str, str]]:
+    """When and why trading paused or ended: what nothing ended first, then the newest."""
+    end_ms, ended = report.recording.end_ms, trading_ended(report.halts)
+    total = duration_text(halted_ms(report.halts, end_ms))
+    lines = [("halts", f"{count_text(len(report.halts))}, {total} in all" if report.halts else "none")]
+    if ended is not None:
+        lines.append(("trading ended", f"({ended.kind}) {ended.text(end_ms)}"))
+    others = [span for span in report.halts if span is not ended]
+    lines += [(f"halt {span.kind}", span.text(end_ms)) for span in others[-SHOWN_HALTS:]]
+    if len(others) > SHOWN_HALTS:
+        lines.append(("halts before", f"{count_text(len(others) - SHOWN_HALTS)} more, all of them in the JSON"))
+    return lines
 
 
 def _run_lines(report: ReplayReport) -> list[tuple[str, str]]:
@@ -69,6 +89,7 @@ def _run_lines(report: ReplayReport) -> list[tuple[str, str]]:
         ("orders, fills", f"{count_text(report.orders)}, {count_text(report.fills)}"),
         ("longest without a stop", duration_text(safety.max_unprotected_ms)),
         ("liquidations", count_text(safety.liquidations)),
+        ("strategy errors", count_text(safety.strategy_errors)),
         ("books", f"net PnL less change of equity is {usd_text(report.money.identity_error_usd)}"),
         ("fingerprint", report.fingerprint),
         ("speed", f"{count_text(speed.bars_per_second)} bars/s, {speed.wall_seconds:.1f} s in all"),
@@ -83,6 +104,7 @@ def _run_lines(report: ReplayReport) -> list[tuple[str, str]]:
 def _print_tables(report: ReplayReport, console: Console) -> None:
     console.print(Panel(escape(report.grade_sentence), title=escape(report.title), border_style="yellow", expand=False))
     console.print(_pairs("Result", _result_lines(report)[1:], report.money.net_pnl_usd))
+    console.print(_pairs("Halts", _halt_lines(report)))
     console.print(_pairs("Run", _run_lines(report)))
     if report.decisions.refused_by_reason:
         console.print(_reasons(report))

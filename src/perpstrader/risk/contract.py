@@ -90,6 +90,16 @@ class RiskMetrics(msgspec.Struct, frozen=True, kw_only=True):
     halts: tuple[Halt, ...]
 
 
+class HaltChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A halt that began or got stricter, or one that ended; ``actor`` and ``reason`` are those of this change."""
+
+    halt: Halt
+    began: bool
+    time_ms: int
+    actor: str
+    reason: str
+
+
 class RiskManager(Protocol):
     """May this signal be traded, and how large. Synchronous: between a verdict and its reservation nothing can happen.
 

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from perpstrader.domain import ZERO, Candle, Halt, HaltKind, RiskState, StateError, UnsafeError, plain, usd
 from perpstrader.risk import losses
 from perpstrader.risk.conduct import ConductMemory, read_conduct
+from perpstrader.risk.contract import HaltChange
 from perpstrader.risk.saved import DAY_MS, Saved, day_start_ms, read_saved, undelayed
 from perpstrader.risk.volatility import REFERENCE, HourlyMove
 from perpstrader.runtime.clock import Clock

@@ -164,7 +164,7 @@ async def _replay(
 def _safety(world: World) -> Safety:
     return Safety(
         max_unprotected_ms=world.trader.execution.protector.max_unprotected_ms, liquidations=world.watch.liquidations,
-        halts=len(world.trader.keeper.state.halts), strategy_errors=world.trader.counters.strategy_errors,
+        strategy_errors=world.trader.counters.strategy_errors,
     )  # fmt: skip
 
 
@@ -189,6 +189,7 @@ def _report(settings: Settings, feed: Feed, job: _Job, run: _Run) -> ReplayRepor
         title=f"{job.path.name} {job.interval}", version=version("perpstrader"), seed=job.seed,
         fingerprint=watch.fingerprint, recording=recording, decisions_by_strategy=watch.decisions(), orders=run.orders,
         fills=len(watch.fills), money=run.money, safety=run.safety, speed=speed, curve=watch.curve, trades=trades,
+        seen=watch.worst, halts=watch.halts,
     )  # fmt: skip
 
 

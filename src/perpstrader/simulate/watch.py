@@ -9,11 +9,13 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from perpstrader.domain import Approved, Candle, Fill, FundingPayment, Order, Purpose, Refused, Trace
 from perpstrader.domain.money import ZERO
 from perpstrader.execution.positions import FillEffect
-from perpstrader.report import Decisions
+from perpstrader.report import Decisions, HaltSpan, MarkDrawdown
+from perpstrader.risk.contract import HaltChange
 from perpstrader.simulate.stopwatch import Pulse
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="string", order="sorted")
@@ -30,6 +32,10 @@ class Watch:
         self.equity_usd: Callable[[], Decimal] = lambda: ZERO
         self.on_time: Callable[[int], None] = lambda close_ms: None
         self.curve: list[tuple[int, Decimal]] = []
+        self.worst = MarkDrawdown()
+        self._peak_usd: Decimal | None = None
+        self.halts: list[HaltSpan] = []
+        self._halted: dict[str, int] = {}
         self.pulse = Pulse()
         self.ambiguous_bars = 0
         self._bars = 0
@@ -62,6 +68,10 @@ class Watch:
             return
         name = trace.strategy
         self._signals[name] = self._signals.get(name, 0) + 1
+        if isinstance(trace.verdict, Refused) and not trace.signal.is_exit:
+            for number in self._halted.values():
+                span = self.halts[number]
+                self.halts[number] = replace(span, refused=span.refused + 1)
         if isinstance(trace.verdict, Approved):
             self._approved[name] = self._approved.get(name, 0) + 1
         elif isinstance(trace.verdict, Refused):
@@ -78,10 +88,32 @@ class Watch:
             if candle.symbol in self._ended:
                 del self._levels[candle.symbol], self._ended[candle.symbol]
         if not self.curve or self.curve[-1][0] != candle.close_ms:
-            self.curve.append((candle.close_ms, self.equity_usd()))
+            equity_usd = self.equity_usd()
+            self.curve.append((candle.close_ms, equity_usd))
+            self.on_equity(equity_usd)
             self.pulse.beat(self._bars, quiet=not (self._decided or self._held), acted=self._acted)
             self._bars = self._decided = self._acted = 0
             self.on_time(candle.close_ms)
+
+    def on_equity(self, equity_usd: Decimal) -> None:
+        """How far below its peak the account has been, as the loss limits saw it: at every mark."""
+        if self._peak_usd is None or equity_usd >= self._peak_usd:
+            self._peak_usd = equity_usd
+        else:
+            self.worst = self.worst.deeper(self._peak_usd, equity_usd)
+
+    def on_halt(self, change: HaltChange) -> None:
+        """A halt of a kind that is in force already got stricter, and stays one halt; an end belongs to its kind."""
+        kind = change.halt.kind.value
+        if change.began and kind not in self._halted:
+            self._halted[kind] = len(self.halts)
+            self.halts.append(HaltSpan(kind=kind, reason=change.reason, actor=change.actor, since_ms=change.time_ms))
+        elif change.began:
+            number = self._halted[kind]
+            self.halts[number] = replace(self.halts[number], reason=change.reason)
+        elif (number := self._halted.pop(kind, -1)) >= 0:
+            who = f"{change.actor}: {change.reason}"
+            self.halts[number] = replace(self.halts[number], until_ms=change.time_ms, ended_by=who)
 
     def on_order(self, order: Order) -> None:
         """Only the fingerprint."""

@@ -107,6 +107,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     stages = Stages.of(monitor)
     wiring = Wiring(deps.clock, counters)
     pool, supervisor = TaskPool(wiring.failed), Supervisor(deps.clock, wiring.failed)
+    deps.traces.on_trouble = lambda text: wiring.note("traces-wait", text)
     recorder = wiring.recorder = _recorder(settings, deps, wiring, stages)
     journal = Journal(deps.store, deps.clock, wiring.failed, stages.state_commit)
     breakers = await make_breakers(settings, deps.clock, deps.rng, deps.store, journal, wiring.failed)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Protocol
 
 from perpstrader.domain import Order, Trace
 from perpstrader.execution.observer import ExecutionObserver, NoObserver
 from perpstrader.execution.positions import FillEffect
+from perpstrader.risk.contract import HaltChange
 
 
 class Observer(ExecutionObserver, Protocol):
@@ -16,11 +18,25 @@ class Observer(ExecutionObserver, Protocol):
         """A decision, as it was first recorded."""
         ...
 
+    def on_halt(self, change: HaltChange) -> None:
+        """A halt began, got stricter, or ended."""
+        ...
+
+    def on_equity(self, equity_usd: Decimal) -> None:
+        """The equity as the loss limits judge it: at each mark of what is held."""
+        ...
+
 
 class Nobody(NoObserver):
     """Nobody watches."""
 
     def on_decision(self, trace: Trace) -> None:
+        """Nothing."""
+
+    def on_halt(self, change: HaltChange) -> None:
+        """Nothing."""
+
+    def on_equity(self, equity_usd: Decimal) -> None:
         """Nothing."""
 
 

@@ -9,6 +9,8 @@ from decimal import Decimal
 from perpstrader.domain import Fill, FundingPayment
 from perpstrader.report import (
     Decisions,
+    HaltSpan,
+    MarkDrawdown,
     Money,
     Recording,
     ReplayReport,
@@ -134,7 +136,19 @@ def sample_report(bars: int = 9_000, seed: int = 1, title: str = "BTC, ETH, kPEP
             slippage_usd=Decimal("9.41"),
             identity_error_usd=Decimal(0),
         ),
-        safety=Safety(max_unprotected_ms=412, liquidations=0, halts=2),
+        safety=Safety(max_unprotected_ms=412, liquidations=0),
+        halts=(
+            HaltSpan(
+                kind="loss_streak", reason="4 losing round trips in a row, limit 4", actor="risk limits",
+                since_ms=START_MS + 100 * BAR_MS, until_ms=START_MS + 148 * BAR_MS,
+                ended_by="risk limits: its time is over", refused=12,
+            ),
+            HaltSpan(
+                kind="drawdown", reason="equity 900 USD is 0.1001 under its peak of 1000 USD, limit 0.1",
+                actor="risk limits", since_ms=START_MS + (bars - 300) * BAR_MS, refused=207,
+            ),
+        ),
+        seen=MarkDrawdown(fraction=0.1001, usd=Decimal("100.1")),
         speed=Speed(
             wall_seconds=5.41,
             bars_per_second=21_367.2,
