@@ -33,6 +33,8 @@ VERBS: Final = {
     "flatten": (TELL, "Halt, cancel entries, close everything, verify."),
     "traces": (WHY, "The decision record: list, show, explain."),
     "alerts": (WHY, "Whether a person would be reached: test."),
+    "backup": (WHY, "A whole copy of what must not be lost, also while it trades."),
+    "restore": (WHY, "A data directory made of a backup, halted until you looked."),
     "config": (WHY, "The settings in force, and where each came from."),
 }
 """Every verb with its panel in the help and its line there; the module of the same name holds the rest."""

@@ -7,6 +7,8 @@ killed process loses nothing; a machine that loses power may lose the last momen
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -35,6 +37,9 @@ from perpstrader.venue.wire.nonces import NonceRule
 
 T = TypeVar("T")
 FILE_NAME: Final = "paper.db"
+_LOCK: Final = "paper.lock"
+_BUSY_MS: Final = 5_000
+"""Who copies the file meanwhile holds it for a moment at most."""
 SCHEMA_VERSION: Final = 1
 _FILL, _STATUS, _FUNDING, _LEDGER = "fill", "status", "funding", "ledger"
 _SCHEMA: Final = """
@@ -57,23 +62,40 @@ class PaperStore:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self._encode = msgspec.msgpack.Encoder().encode
+        self._lock = self._claim(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self._db = apsw.Connection(str(self.path))
-            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+            self._db.set_busy_timeout(_BUSY_MS)
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
                 self._db.execute(f"PRAGMA {pragma}").fetchall()
             version = self._db.execute("PRAGMA user_version").get
             if version > SCHEMA_VERSION:
                 raise PaperStoreError(f"{self.path} was written by a newer version of this program: use that one.")
             self._db.execute(f"{_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}")
-        except apsw.BusyError:
-            raise PaperStoreError(f"{self.path} is in use by another paper exchange: stop that one first.") from None
-        except (apsw.Error, OSError) as error:
+        except BaseException as error:
+            os.close(self._lock)
+            if isinstance(error, apsw.Error):
+                raise PaperStoreError(f"{self.path} cannot be used as the paper exchange's file: {error}") from None
+            raise
+
+    def _claim(self, folder: Path) -> int:
+        """The lock that the kernel holds for this process; SQLite's own stay free for whoever copies the file."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
             raise PaperStoreError(f"{self.path} cannot be used as the paper exchange's file: {error}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise PaperStoreError(f"{self.path} is in use by another paper exchange: stop that one first.") from None
+        return lock
 
     def close(self) -> None:
         """Release the file."""
         self._db.close()
+        os.close(self._lock)
 
     # --- out ---
 

@@ -3,7 +3,7 @@
 from perpstrader.state._codec import utc_day
 from perpstrader.state.audit import AuditEntry, AuditRepository
 from perpstrader.state.breakers import BreakersRepository
-from perpstrader.state.database import owner_of
+from perpstrader.state.database import mark_as_backup, owner_of
 from perpstrader.state.episodes import Episode, EpisodesRepository
 from perpstrader.state.halts import HaltRecord, HaltsRepository
 from perpstrader.state.intents import IntentsRepository
@@ -16,5 +16,5 @@ from perpstrader.state.store import StateStore, Transaction
 __all__ = [
     "AuditEntry", "AuditRepository", "BookedFill", "BreakersRepository", "Episode", "EpisodesRepository", "HaltRecord",
     "HaltsRepository", "IntentsRepository", "LedgerRepository", "LedgerTotals", "MetaRepository", "RiskRepository",
-    "SignalsRepository", "StateStore", "Transaction", "owner_of", "utc_day",
+    "SignalsRepository", "StateStore", "Transaction", "mark_as_backup", "owner_of", "utc_day",
 ]  # fmt: skip

@@ -117,7 +117,7 @@ def backup(connection: apsw.Connection, target: Path) -> None:
             with copy.backup("main", connection, "main") as work:
                 work.step()
             copy.execute("PRAGMA journal_mode = DELETE")
-            copy.execute("INSERT OR REPLACE INTO meta VALUES ('backup', '1'); DELETE FROM meta WHERE key = 'file'")
+            mark_as_backup(copy)
         finally:
             copy.close()
         _publish(partial, target)
@@ -125,6 +125,11 @@ def backup(connection: apsw.Connection, target: Path) -> None:
         raise StateError(f"the backup {target} cannot be written: {error.strerror}") from error
     except apsw.Error as error:
         raise explain(error, target) from error
+
+
+def mark_as_backup(copy: apsw.Connection) -> None:
+    """Opened as a store, the copy takes a new epoch and knows that it was restored (S11)."""
+    copy.execute("INSERT OR REPLACE INTO meta VALUES ('backup', '1'); DELETE FROM meta WHERE key = 'file'").fetchall()
 
 
 def checkpoint(connection: apsw.Connection) -> None:

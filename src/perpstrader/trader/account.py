@@ -15,6 +15,7 @@ from perpstrader.execution.execution import FLOOR_KEY
 from perpstrader.settings import Settings
 from perpstrader.state import StateStore, Transaction
 from perpstrader.venue.contract import HyperliquidClient
+from perpstrader.venue.signer import Signer
 
 _BASIS_KEY: Final = "basis_usd"
 _KEY_FILE: Final = "paper-key"
@@ -51,6 +52,14 @@ def real_key(settings: Settings) -> str:
             f"{settings.venue.network} needs a key: set PERPSTRADER_PRIVATE_KEY or venue.key_file (mode 0600)"
         )
     return key.get_secret_value()
+
+
+def named_account(settings: Settings) -> str | None:
+    """The account that the settings are for; ``None`` where a paper key in the data directory says it."""
+    if settings.venue.network == "paper" and settings.venue.private_key is None:
+        return None
+    signer = Signer(real_key(settings), mainnet=settings.venue.is_mainnet).address
+    return (settings.venue.vault_address or settings.venue.account_address or signer).lower()
 
 
 async def check_signer(client: HyperliquidClient, signer: str, settings: Settings) -> None:
