@@ -32,8 +32,21 @@ from perpstrader.execution.fills import FillCollector
 from perpstrader.execution.positions import Plan
 from perpstrader.execution.protection import Protector
 from perpstrader.state import Transaction
-from perpstrader.venue.contract import Filled, Grouping, NotSent, OrderAck, OrderGroup, Rejected, Resting, Unknown
+from perpstrader.venue.contract import (
+    AlreadyGone,
+    Canceled,
+    Filled,
+    Grouping,
+    NotSent,
+    OrderAck,
+    OrderGroup,
+    OrderRecord,
+    Rejected,
+    Resting,
+    Unknown,
+)
 from perpstrader.venue.settlement import settle
+from perpstrader.venue.wire.limits import MAX_ACTION_ORDERS
 
 _RESTING_CHECK_S: Final = 1.0
 _CANCEL_PATIENCE_S: Final = 30.0
@@ -69,6 +82,8 @@ class EntryDesk:
         self._plans: dict[int, Plan] = {}
         self._in_flight: dict[str, None] = {}
         self._handled: dict[str, None] = {}
+        self._canceling: dict[str, asyncio.Event] = {}
+        self._taken_back: dict[str, None] = {}
 
     def in_flight(self, symbol: str) -> bool:
         """True while an entry of the symbol is being sent, is unknown, or rests."""
@@ -248,10 +263,16 @@ class EntryDesk:
         settled = await settle(
             self._desk.client, self._desk.clock, entry.cloid, expires_ms=expires, sent_ms=entry.sent_ms
         )
-        await self._fills.poll(entry.sent_ms)
+        if not self._has_its_fills(entry, settled.record):
+            await self._fills.poll(entry.sent_ms)
         self._desk.orders.apply_record(entry.cloid, settled.record)
         if settled.record.group is OrderGroup.FILLED:
             await self._fills.complete(entry.cloid)
+
+    def _has_its_fills(self, entry: Order, record: OrderRecord) -> bool:
+        """True where the record says that no more has filled than is known here: reading fills costs much weight."""
+        known, listed = self._desk.orders.get(entry.cloid), record.order
+        return known is not None and listed is not None and listed.original_size - listed.size <= known.filled
 
     def _drop_children(self, entry: Order) -> None:
         """Children of an entry that ended without a fill were never armed, or were cancelled with it."""
@@ -282,16 +303,25 @@ class EntryDesk:
         await self._protector.ensure(entry.intent.symbol)
 
     async def _cancel_resting(self, entry: Order, why: str) -> None:
-        """Cancel, then settle by the venue's record until it is terminal (S15)."""
+        """Cancel, then settle by the venue's record until it is terminal (S15); whoever comes second waits."""
+        while (running := self._canceling.get(entry.cloid)) is not None:
+            await running.wait()
+        done = self._canceling[entry.cloid] = asyncio.Event()
         pause = 0.25
-        while (order := self._desk.orders.get(entry.cloid)) is not None and order.is_live:
-            await self._desk.client.cancel([(entry.intent.symbol, entry.cloid)])
-            await self._take_record(entry)
-            known = self._desk.orders.get(entry.cloid)
-            if known is None or not known.is_live:
-                break
-            await self._desk.clock.sleep(pause)
-            pause = min(5.0, pause * 2)
+        try:
+            while (order := self._desk.orders.get(entry.cloid)) is not None and order.is_live:
+                if entry.cloid not in self._taken_back:
+                    await self._desk.client.cancel([(entry.intent.symbol, entry.cloid)])
+                self._taken_back.pop(entry.cloid, None)
+                await self._take_record(entry)
+                known = self._desk.orders.get(entry.cloid)
+                if known is None or not known.is_live:
+                    break
+                await self._desk.clock.sleep(pause)
+                pause = min(5.0, pause * 2)
+        finally:
+            del self._canceling[entry.cloid]
+            done.set()
         self._desk.say("entry-ended", entry.intent.symbol, why, episode=entry.intent.episode)
 
     async def cancel_all(self, why: str) -> int:
@@ -299,12 +329,35 @@ class EntryDesk:
         are cancelled on. Protective orders are untouched (S16).
         """
         entries = self._desk.orders.live(purpose=Purpose.ENTRY)
+        together = self._desk.pool.spawn("cancel-together", self._cancel_together(entries))
+        if together is not None:
+            await asyncio.wait([together])
         spawned = (self._desk.pool.spawn(f"cancel-{o.cloid}", self._cancel_resting(o, why)) for o in entries)
         tasks = [task for task in spawned if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=_CANCEL_PATIENCE_S)
         over = [self._desk.orders.get(order.cloid) for order in entries]
         return sum(order is None or not order.is_live for order in over)
+
+    async def _cancel_together(self, entries: Sequence[Order]) -> None:
+        """Up to 200 in one action, whose weight is that of six: the exits of a flatten need the minute's weight, too.
+
+        What the venue confirms is not cancelled again; its record still says what of it had filled.
+        """
+        mine = [order for order in entries if order.cloid not in self._canceling]
+        running = {order.cloid: asyncio.Event() for order in mine}
+        self._canceling.update(running)
+        try:
+            for first in range(0, len(mine), MAX_ACTION_ORDERS):
+                batch = mine[first : first + MAX_ACTION_ORDERS]
+                acks = await self._desk.client.cancel([(order.intent.symbol, order.cloid) for order in batch])
+                for order, ack in zip(batch, acks, strict=True):
+                    if isinstance(ack, Canceled | AlreadyGone):
+                        self._taken_back[order.cloid] = None
+        finally:
+            for cloid, done in running.items():
+                del self._canceling[cloid]
+                done.set()
 
     def _orders(self, approved: Approved, digest: str) -> list[Order]:
         """The entry, its stop, and its target where it has one, as attempts with their cloids, each checked against the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,8 @@ from perpstrader.execution.positions import FOREIGN
 from perpstrader.venue.contract import AccountState
 
 _PATIENCE_S: Final = 60.0
+_LEAST_S: Final = 2.0
+_TELL_EVERY_S: Final = 5.0
 
 
 class FlattenReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,38 +38,55 @@ async def flatten(
 ) -> FlattenReport:
     """Close ``symbols`` at once, while entries are taken back; stops go only after their position is flat.
 
-    Returns when all is done, or after a minute with what is not; exits that have not filled by then go on.
+    Returns when all is done, or after a minute with what is not, however long the venue is away; it says every few
+    seconds what is still open, and exits that have not filled by the end go on.
     """
     desk.say("flatten", "", reason, grave=True)
+    patience = _Patience(desk)
     cancels = desk.pool.spawn("flatten-entries", entries.cancel_all(reason))
-    reports, failed = await _close([s for s in symbols if s in desk.positions.holdings], desk, exits, reason)
+    reports, failed = await _close(desk, [s for s in symbols if s in desk.positions.holdings], exits, reason, patience)
     canceled = 0
     if cancels is not None:
-        await asyncio.wait([cancels], timeout=_PATIENCE_S)
+        await asyncio.wait([cancels], timeout=patience.left_s)
         if cancels.done() and not cancels.cancelled() and cancels.exception() is None:
             canceled = cancels.result()
         else:
             failed.append("entries: not all of them are shown to be cancelled")
-    state = await account.try_refresh()
+    state = await _read(account, patience)
     _take_in_unknown(desk, state, symbols)
     late = [s for s in symbols if s in desk.positions.holdings]
-    if late:
-        more, failed_late = await _close(late, desk, exits, f"{reason} (found at the end)")
-        reports, failed = reports + more, failed + failed_late
-        state = await account.try_refresh()
+    if late and state is not None:
+        more, failed_late = await _close(desk, late, exits, f"{reason} (found at the end)", patience)
+        reports, failed = reports + more, failed + [text for text in failed_late if text not in failed]
+        state = await _read(account, patience)
     remaining = tuple(s for s in symbols if s in (desk.positions.holdings if state is None else state.positions))
+    if state is None:
+        failed.append("the venue could not be asked what is left; its answer is asked for again by the comparison")
     return FlattenReport(
         verified_flat=state is not None and not remaining, positions=tuple(reports), entries_canceled=canceled,
         failed=tuple(failed), remaining=remaining,
     )  # fmt: skip
 
 
-async def _close(symbols: list[str], desk: Desk, exits: ExitDesk, reason: str) -> tuple[list[ExitReport], list[str]]:
+class _Patience:
+    """How long whoever waits for a flatten has to wait, all its steps together."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._clock = desk.clock
+        self._end_ns = desk.clock.monotonic_ns() + int(_PATIENCE_S * 1e9)
+
+    @property
+    def left_s(self) -> float:
+        """What is left of it; a step that begins late gets a moment all the same."""
+        return max(_LEAST_S, (self._end_ns - self._clock.monotonic_ns()) / 1e9)
+
+
+async def _close(
+    desk: Desk, symbols: list[str], exits: ExitDesk, reason: str, patience: _Patience
+) -> tuple[list[ExitReport], list[str]]:
     """Close all of them side by side; what fails or takes too long for one holds up no other."""
     running = {symbol: desk.pool.spawn(f"flatten-{symbol}", exits.close(symbol, reason)) for symbol in symbols}
-    tasks = [task for task in running.values() if task is not None]
-    if tasks:
-        await asyncio.wait(tasks, timeout=_PATIENCE_S)
+    await _wait(desk, {symbol: task for symbol, task in running.items() if task is not None}, patience)
     reports, failed = [], []
     for symbol, task in running.items():
         if task is None:
@@ -78,6 +98,26 @@ async def _close(symbols: list[str], desk: Desk, exits: ExitDesk, reason: str) -
         else:
             reports.append(task.result())
     return reports, failed
+
+
+async def _wait(desk: Desk, running: dict[str, asyncio.Task[ExitReport]], patience: _Patience) -> None:
+    """Until all are closed or nobody waits any longer; what is still open is said every few seconds."""
+    left_s = patience.left_s
+    while running and left_s > 0:
+        await asyncio.wait(running.values(), timeout=min(_TELL_EVERY_S, left_s))
+        left_s -= _TELL_EVERY_S
+        still = [symbol for symbol, task in running.items() if not task.done()]
+        if not still:
+            return
+        desk.say("flatten-goes-on", "", f"{len(still)} of {len(running)} not closed yet: {', '.join(still)}")
+
+
+async def _read(account: AccountWatch, patience: _Patience) -> AccountState | None:
+    """The account as the venue shows it, ``None`` where it does not answer in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience.left_s):
+            return await account.try_refresh()
+    return None
 
 
 def _take_in_unknown(desk: Desk, state: AccountState | None, symbols: Sequence[str]) -> None:
