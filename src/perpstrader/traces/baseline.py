@@ -42,6 +42,7 @@ class TraceStore(Reads):
         self._max_notes = max_notes
         self._note_room = 0
         self._open = True
+        self.on_trouble: Callable[[str], None] = lambda text: None  # nothing is tried again here
         # only ever touched by the functions that the executor runs, one after the other
         self._accepted = self._stored = self._dead = self._dropped = self._duplicates = self._updates = 0
 

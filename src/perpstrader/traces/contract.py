@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Final, Protocol
 
@@ -36,6 +36,9 @@ class TraceStore(Protocol):
     nothing (TS-16). Returned values are frozen. Times are UTC milliseconds. Newest first means by acceptance time,
     then by the order of storing (TS-10).
     """
+
+    on_trouble: Callable[[str], None]
+    """May be set; hears once of a disk that is full, or locked, while a store tries that again."""
 
     def store(self, trace: Trace, *, urgent: bool = True) -> Awaitable[None]:
         """Record a decision; the awaitable resolves when it is committed, fully synchronised if it led to an order.

@@ -58,6 +58,7 @@ _FAILING: Final = {
     "exit-not-filling": (Severity.CRITICAL, "an exit does not fill"),
     "exit-impossible": (Severity.CRITICAL, "an exit is impossible"),
     "trace-gap": (Severity.WARNING, "decisions are not recorded"),
+    "traces-wait": (Severity.WARNING, "the record of decisions waits for its disk"),
     "records": (Severity.WARNING, "not everything was written"),
     "failure": (Severity.WARNING, "a part of the trader failed"),
     "venue-halted": (Severity.WARNING, "the venue takes no orders"),

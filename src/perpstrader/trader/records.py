@@ -8,9 +8,10 @@ from pathlib import Path
 from perpstrader.runtime import Clock, Executor
 from perpstrader.settings import Settings
 from perpstrader.traces.baseline import TraceStore as PlainStore
+from perpstrader.traces.batches import BatchLimits
 from perpstrader.traces.contract import TraceStore as AnyStore
 from perpstrader.traces.files import Synchronous
-from perpstrader.traces.store import BatchLimits, CacheLimits, TraceStore
+from perpstrader.traces.store import CacheLimits, TraceStore
 
 
 def open_traces(
