@@ -238,7 +238,7 @@ class Commands:
         if holding is None:
             return CommandResult(command="close", done=False, text=_no_position(symbol, holdings))
         signal = Signal(
-            id=f"{actor}-close-{now}",
+            id=f"{actor}-close-{symbol}-{now}",
             action=Action.CLOSE,
             symbol=symbol,
             side=holding.side,
