@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from tests.scenario.kit import MIDNIGHT_MS, Stage, go, play
 from tests.scenario.market import Bar, calm
+from tests.unit.cli.support import run_cli
 
 from perpstrader.domain import Side, TraceKind
+from perpstrader.report.halts import trading_ended
 from perpstrader.risk.keeper import RiskKeeper
+from perpstrader.settings import load
+from perpstrader.simulate.replay import replay
 from perpstrader.simulate.watch import Watch
 
 LONG = {"alpha": {("BTC", 1): go(Side.LONG, 58_800)}}
@@ -98,3 +104,37 @@ def test_S41_the_drawdown_of_the_report_is_the_one_that_the_trader_halted_at() -
     limits = {"risk.max_drawdown_fraction": "0.001", "risk.drawdown_halve_fraction": "0.0008",
               "risk.daily_loss_entry_stop_fraction": "0.4", "risk.max_daily_loss_fraction": "0.5"}  # fmt: skip
     play({"BTC": [*calm(60_000, 5), dip, *calm(60_000, 3)]}, LONG, act, overrides=limits)
+
+
+def _recording(folder: Path) -> Path:
+    """Six days of one coin that climbs and falls by turns, faster than its stops are near."""
+    path = folder / "recorded"
+    path.mkdir()
+    rows, price = ["timestamp,open,high,low,close,volume"], 60_000.0
+    for hour in range(144):
+        before, price = price, price * (1.004 if hour // 24 % 2 else 0.996)
+        high, low = max(before, price) + 15, min(before, price) - 15
+        rows.append(f"{MIDNIGHT_MS + hour * 3_600_000},{before:.1f},{high:.1f},{low:.1f},{price:.1f},2000")
+    (path / "BTC-1h.csv").write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_S41_a_replays_report_and_its_record_tell_of_the_halts_that_limits_tripped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load(None, {}, {"data.dir": tmp_path, "risk.max_drawdown_fraction": "0.001",
+                               "risk.drawdown_halve_fraction": "0.0005"})  # fmt: skip
+    report = replay(settings, _recording(tmp_path), interval="1h").report
+    ended = trading_ended(report.halts)
+    assert ended is not None
+    assert ended.kind == "drawdown"
+    assert report.equity_stats.max_drawdown_fraction > 0.001
+    assert report.summary()["trading_ended_ms"] == ended.since_ms
+    code, out, _ = run_cli(
+        capsys, "traces", "list", "--data-dir", tmp_path, "--replay", "latest", "--kind", "halt", "--json"
+    )
+    assert code == 0
+    rows = json.loads(out)["traces"]
+    begun = [row for row in rows if row["accepted_ms"] == ended.since_ms]
+    assert begun
+    assert len(rows) >= len(report.halts)
