@@ -166,10 +166,11 @@ class Session:
         """What the run did."""
         self._log.info("stopped", **msgspec.to_builtins(summary))
         if not self._quiet:
+            print(_earned(summary))
             print(
                 f"stopped: {summary.cycles} cycles, {summary.signals} signals, {summary.approved} approved, "
                 f"{summary.refused} refused, {summary.orders} orders, {summary.fills} fills, "
-                f"longest without a stop {summary.max_unprotected_ms} ms\n{_earned(summary)}",
+                f"longest without a stop {summary.max_unprotected_ms} ms",
                 flush=True,
             )
             for row in summary.strategies:
