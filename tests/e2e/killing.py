@@ -232,17 +232,22 @@ class Round:
 
     def check(self, before: Disk, life: Life) -> None:
         """Everything that must hold after a restart whose positions are protected again."""
+        now, shown, seen = self.read(life)
+        assert now.halts() == before.halts()
+        assert now.day()[:2] == before.day()[:2]
+        self._attempts(before, now)
+        self._breakers(before, now)
+        self.compare_fills(now)
+        self._orders(now, shown, seen)
+
+    def read(self, life: Life) -> tuple[Disk, list[str], set[int]]:
+        """The store when it has all fills that the venue showed; the cloids and trade ids shown before."""
         self.venue.look(self.account)
         seen, shown = set(self.venue.fills), list(self.venue.oids)
         wait_until(lambda: seen <= set(Disk.of_living(self.folder).fills()), life.process)
         now = Disk.of_living(self.folder)
         self.venue.look(self.account)
-        assert now.halts() == before.halts()
-        assert now.day()[:2] == before.day()[:2]
-        self._attempts(before, now)
-        self._breakers(before, now)
-        self._fills(now)
-        self._orders(now, shown, seen)
+        return now, shown, seen
 
     def _attempts(self, before: Disk, now: Disk) -> None:
         after = now.attempts()
@@ -256,7 +261,7 @@ class Round:
             names = {row["name"] for row in before.rows[table]}
             assert names <= {row["name"] for row in now.rows[table]}
 
-    def _fills(self, now: Disk) -> None:
+    def compare_fills(self, now: Disk) -> None:
         """No fill is lost, none is invented, none is changed, and the days add up to them."""
         days: dict[str, Decimal] = defaultdict(Decimal)
         for tid, row in now.fills().items():
