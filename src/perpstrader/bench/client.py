@@ -284,7 +284,7 @@ async def _reading(name: str, times: int) -> AsyncIterator[Subject]:
         desks = [await stack.enter_async_context(open_desk(build, clock)) for build in _builds_of(name)]
         for desk in desks:
             await _trade(desk.client, await _far_price(desk))
-        yield _subject([Arm(run=(work := partial(run, desk.client)), answer=work) for desk in desks])
+        yield Subject.of([Arm(run=(work := partial(run, desk.client)), answer=work) for desk in desks])
 
 
 @asynccontextmanager
@@ -306,11 +306,7 @@ async def _cycles(cycles: int, figure: str) -> AsyncIterator[Subject]:
     async with AsyncExitStack() as stack:
         builds = _builds_of(*_CYCLE)
         desks = [await stack.enter_async_context(open_desk(build, clock, delay_s)) for build in builds]
-        yield _subject([Arm(run=partial(run, desk), answer=partial(answer, desk)) for desk in desks])
-
-
-def _subject(arms: list[Arm]) -> Subject:
-    return Subject(arms[0], arms[1] if len(arms) > 1 else None)
+        yield Subject.of([Arm(run=partial(run, desk), answer=partial(answer, desk)) for desk in desks])
 
 
 # --- answers recorded at the venue ---

@@ -14,11 +14,11 @@ import apsw
 import msgspec
 
 import perpstrader
+from perpstrader.runtime.system import run_system
 
 
 def environment(*, seed: int, quick: bool, folder: Path) -> dict[str, Any]:
-    """Versions, processors, load and file system; asked within the loop that the figures are measured on."""
-    loop = type(asyncio.get_running_loop())
+    """Versions, processors, load and file system."""
     return {
         "version": perpstrader.__version__,
         "commit": _commit(),
@@ -30,11 +30,15 @@ def environment(*, seed: int, quick: bool, folder: Path) -> dict[str, Any]:
         "processor": _processor(),
         "cpus": os.cpu_count(),
         "load_1m": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "event_loop": loop.__module__.split(".")[0],
+        "event_loop": run_system(_loop_name()),
         "sqlite": apsw.sqlite_lib_version(),
         "msgspec": msgspec.__version__,
         "file_system": _file_system(folder),
     }
+
+
+async def _loop_name() -> str:
+    return type(asyncio.get_running_loop()).__module__.split(".")[0]
 
 
 def _commit() -> str | None:

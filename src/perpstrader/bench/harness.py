@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from random import Random
@@ -19,7 +19,10 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from perpstrader.bench.rows import Result, Row
+from perpstrader.bench.samples import NOW_MS
 from perpstrader.bench.statistics import ratio, sample
+from perpstrader.runtime import run_virtual
+from perpstrader.runtime.system import run_system
 
 MIN_ROUNDS: Final = 5
 _NS_PER_US: Final = 1_000
@@ -49,6 +52,16 @@ class Subject:
     optimized: Arm | None = None
     expected: object = None
 
+    @classmethod
+    def of(cls, arms: Sequence[Arm], expected: object = None) -> Subject:
+        """The comparison of one arm or two, the plain one first."""
+        return cls(arms[0], arms[1] if len(arms) > 1 else None, expected)
+
+
+def builds(plain: Any, other: Any) -> list[Any]:
+    """The plain class and the one under the package's natural name; one alone while they are the same."""
+    return [plain] if other is plain else [plain, other]
+
 
 class Skipped(Exception):
     """A row has nothing to work on here; the text says what it would need."""
@@ -56,7 +69,11 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A row to be measured: ``operations`` of them a repetition, in µs each, or counted where ``run`` gives a count."""
+    """A row to be measured: ``operations`` of them a repetition, in µs each, or counted where ``run`` gives a count.
+
+    ``size`` is how many positions or traces it is about, where rows of several sizes make a curve. ``virtual`` runs it
+    under virtual time: what is timed is then the work alone, because waiting takes no time.
+    """
 
     component: str
     row: str
@@ -66,6 +83,8 @@ class Case:
     note: str
     claim: float | None = None
     counted: bool = False
+    virtual: bool = False
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +104,14 @@ class Disagreement(Exception):
     """The arms do not give the same, or not the right, answer."""
 
 
-async def measure(case: Case, effort: Effort, rng: Random) -> Result:
+def measure(case: Case, effort: Effort, rng: Random) -> Result:
+    """The row of ``case``, measured on an event loop of its own; see ``measure_here``."""
+    if case.virtual:
+        return run_virtual(lambda clock: measure_here(case, effort, rng), start_ms=NOW_MS)
+    return run_system(measure_here(case, effort, rng))
+
+
+async def measure_here(case: Case, effort: Effort, rng: Random) -> Result:
     """The row of ``case``. Wrong answers and errors give a row without figures that says so, never an exception."""
     try:
         with _same_conditions():
@@ -169,13 +195,13 @@ def _result(case: Case, slow: list[float], fast: list[float], rng: Random) -> Re
     if not fast:
         # without a ratio to carry the spread, the note does
         spread = "" if case.counted else f"; middle half of the repetitions: {baseline.low:.4g} to {baseline.high:.4g}"
-        return Result(row=replace(row, note=case.note + spread), baseline=baseline)
+        return Result(row=replace(row, note=case.note + spread), size=case.size, baseline=baseline)
     optimized, compared = sample(fast), ratio(slow, fast, rng)
     row = replace(
         row, optimized=optimized.median, ratio=compared.value, ratio_low=compared.low, ratio_high=compared.high,
         met=None if case.claim is None else compared.low >= case.claim,
     )  # fmt: skip
-    return Result(row=row, baseline=baseline, optimized=optimized)
+    return Result(row=row, size=case.size, baseline=baseline, optimized=optimized)
 
 
 def _blank(case: Case, parity: bool | None, note: str) -> Row:

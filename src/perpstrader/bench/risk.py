@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from perpstrader import risk
 from perpstrader.bench import samples
-from perpstrader.bench.harness import Arm, Case, Subject
+from perpstrader.bench.harness import Arm, Case, Subject, builds
 from perpstrader.bench.lab import Lab
 from perpstrader.domain import Verdict
-from perpstrader.risk import baseline
+from perpstrader.risk import RiskManagerContract, baseline
 from perpstrader.settings.limits import RiskSettings
 from perpstrader.settings.trading import ExecutionSettings
 
@@ -20,8 +20,6 @@ COMPONENT: Final = "risk"
 _SIGNALS: Final = 1_000
 _HELD: Final = 10
 _READS: Final = 20_000
-
-_Manager = baseline.RiskManager
 
 
 def cases(lab: Lab) -> list[Case]:
@@ -36,6 +34,7 @@ def cases(lab: Lab) -> list[Case]:
         *(
             Case(
                 COMPONENT, _name("signal-fresh", held), "us/signal", count, partial(_judging, held, count, count),
+                size=held,
                 note=f"{count} different signals with {held} positions held: no answer can be reused",
             )
             for held, count in ((1, many), (_HELD, many), (100, 2 if lab.quick else 10))
@@ -44,7 +43,7 @@ def cases(lab: Lab) -> list[Case]:
     looked = [
         Case(
             COMPONENT, _name(call, held), "us/call", calls, partial(_looking, call, held, calls),
-            claim=claim if held == _HELD else None,
+            claim=claim if held == _HELD else None, size=held,
             note=f"an unchanged account with {held} positions; a trade or a new mark makes every cached look stale",
         )
         for call, claim, held, calls in (
@@ -64,16 +63,15 @@ def _name(row: str, held: int) -> str:
     return row if held == _HELD else f"{row}-of-{held}"
 
 
-def _managers(coins: int) -> list[_Manager]:
+def _managers(coins: int) -> list[RiskManagerContract]:
     """The plain manager and, once there is one, the other; with room for every position of the samples."""
     limits = RiskSettings(max_positions=2_000)
-    kinds = [baseline.RiskManager, *([] if risk.RiskManager is baseline.RiskManager else [risk.RiskManager])]
+    kinds = builds(baseline.RiskManager, risk.RiskManager)
     return [kind(limits, ExecutionSettings(), samples.LEVERAGE, samples.assets(coins)) for kind in kinds]
 
 
 def _subject(runs: list[Callable[[], Any]], expected: object = None) -> Subject:
-    arms = [Arm(run=run, answer=run) for run in runs]
-    return Subject(arms[0], arms[1] if len(arms) > 1 else None, expected)
+    return Subject.of([Arm(run=run, answer=run) for run in runs], expected)
 
 
 @asynccontextmanager
@@ -84,7 +82,7 @@ async def _judging(held: int, count: int, different: int) -> AsyncIterator[Subje
     asset = samples.assets(coins)["BTC"]
     wishes = [samples.signal(number % different) for number in range(count)]
 
-    def run(manager: _Manager) -> list[Verdict]:
+    def run(manager: RiskManagerContract) -> list[Verdict]:
         return [manager.evaluate(wish, portfolio, market, asset, state, samples.NOW_MS) for wish in wishes]
 
     yield _subject([partial(run, manager) for manager in _managers(coins)])
@@ -95,7 +93,7 @@ async def _looking(name: str, held: int, calls: int) -> AsyncIterator[Subject]:
     portfolio, assets = samples.portfolio(held, held + 1), samples.assets(held + 1)
     position = portfolio.positions[samples.symbol(1)]
 
-    def run(manager: _Manager) -> list[Any]:
+    def run(manager: RiskManagerContract) -> list[Any]:
         if name == "portfolio-risk":
             return [manager.portfolio_risk(portfolio, assets) for _ in range(calls)]
         return [manager.position_risk(position, portfolio, assets) for _ in range(calls)]

@@ -33,11 +33,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """A row and the spread behind it."""
+    """A row, the spread behind it, and the size that it is about where rows of several sizes make a curve."""
 
     row: Row
+    size: int | None = None
     baseline: Sample | None = None
     optimized: Sample | None = None
+
+    @property
+    def curve(self) -> str:
+        """The name that rows of other sizes share: ``stats`` of ``stats-of-100``."""
+        return self.row.row.removesuffix(f"-of-{self.size}")
 
     @property
     def is_limit(self) -> bool:

@@ -14,11 +14,12 @@ import msgspec
 
 from perpstrader import traces
 from perpstrader.bench import samples
-from perpstrader.bench.harness import Arm, Case, Subject
+from perpstrader.bench.harness import Arm, Case, Subject, builds
 from perpstrader.bench.lab import Lab
 from perpstrader.domain import Trace
 from perpstrader.runtime import ThreadedExecutor
 from perpstrader.traces import baseline
+from perpstrader.traces.contract import TraceStore
 
 COMPONENT: Final = "traces"
 _BATCH: Final = 100
@@ -26,8 +27,7 @@ _USUAL: Final = 1_000
 _READS: Final = 20
 _SYNCS: Final = 50
 
-_Store = baseline.TraceStore
-_Question = Callable[[_Store], Any]
+_Question = Callable[[TraceStore], Any]
 _Truth = Callable[[int], object]
 
 
@@ -42,13 +42,13 @@ def cases(lab: Lab) -> list[Case]:
     rows = [
         Case(
             COMPONENT, "write-100", "us/trace", _BATCH, partial(_writing, lab), claim=5.0,
-            note="100 stored one after the other, each acknowledged when it is on the disk (WAL, synchronous=FULL), "
+            note="100 handed over one after the other, then waited for: each is on the disk (WAL, synchronous=FULL), "
             "through a thread as in the trader; nothing else is going on, which a trading loop is not",
         ),
         *(
             Case(
                 COMPONENT, name if size == _USUAL else f"{name}-of-{size}", unit, operations,
-                partial(_reading, lab, size, ask, truth), claim=claim if size == _USUAL else None,
+                partial(_reading, lab, size, ask, truth), claim=claim if size == _USUAL else None, size=size,
                 note=f"in a store of {size} traces that lies in the page cache; not what a cold disk costs",
             )
             for name, ask, truth, operations, claim, unit in reads
@@ -79,13 +79,8 @@ def _limits(lab: Lab) -> list[Case]:
     ]  # fmt: skip
 
 
-def _builds() -> list[type[_Store]]:
-    """The plain store and, once there is one, the other."""
-    return [baseline.TraceStore] if traces.TraceStore is baseline.TraceStore else [baseline.TraceStore, traces.TraceStore]
-
-
-def _subject(arms: list[Arm], expected: object = None) -> Subject:
-    return Subject(arms[0], arms[1] if len(arms) > 1 else None, expected)
+def _builds() -> list[Any]:
+    return builds(baseline.TraceStore, traces.TraceStore)
 
 
 @asynccontextmanager
@@ -94,10 +89,10 @@ async def _writing(lab: Lab) -> AsyncIterator[Subject]:
     async with AsyncExitStack() as stack:
         arms = [await _writer(lab, stack, kind, fixed) for kind in _builds()]
         newest_first = tuple(reversed(fixed))
-        yield _subject(arms, (newest_first, _BATCH, True))
+        yield Subject.of(arms, (newest_first, _BATCH, True))
 
 
-async def _writer(lab: Lab, stack: AsyncExitStack, kind: type[_Store], fixed: list[Trace]) -> Arm:
+async def _writer(lab: Lab, stack: AsyncExitStack, kind: Any, fixed: list[Trace]) -> Arm:
     store = await _opened(lab, stack, kind)
     numbers = count(_BATCH)
     waiting: list[Trace] = []
@@ -115,17 +110,18 @@ async def _writer(lab: Lab, stack: AsyncExitStack, kind: type[_Store], fixed: li
     return Arm(run=lambda: _store_all(store, waiting), answer=answer, prepare=prepare)
 
 
-async def _store_all(store: _Store, listed: list[Trace]) -> None:
+async def _store_all(store: TraceStore, listed: list[Trace]) -> None:
     """All of them acknowledged; a store that gathers may do so."""
     for acknowledged in [store.store(trace) for trace in listed]:
         await acknowledged
 
 
-async def _opened(lab: Lab, stack: AsyncExitStack, kind: type[_Store]) -> _Store:
+async def _opened(lab: Lab, stack: AsyncExitStack, kind: Any) -> TraceStore:
     executor = ThreadedExecutor("bench-traces")
     stack.callback(executor.close)
     path = lab.new_folder() / "traces.db"
-    return await stack.enter_async_context(kind.open(path, executor=executor, synchronous="FULL"))
+    store: TraceStore = await stack.enter_async_context(kind.open(path, executor=executor, synchronous="FULL"))
+    return store
 
 
 @asynccontextmanager
@@ -141,14 +137,14 @@ async def _reading(lab: Lab, size: int, ask: _Question, truth: _Truth) -> AsyncI
             stack.callback(executor.close)
             store = await stack.enter_async_context(kind.open(path, executor=executor, synchronous="FULL"))
             arms.append(Arm(run=partial(ask, store), answer=partial(ask, store)))
-        yield _subject(arms, truth(size))
+        yield Subject.of(arms, truth(size))
 
 
-async def _some_by_id(store: _Store) -> list[Trace | None]:
+async def _some_by_id(store: TraceStore) -> list[Trace | None]:
     return [await store.get(samples.trace_id(number)) for number in range(_READS)]
 
 
-async def _totals(store: _Store) -> tuple[int, dict[str, int], dict[str, int]]:
+async def _totals(store: TraceStore) -> tuple[int, dict[str, int], dict[str, int]]:
     totals = await store.stats()
     return totals.total, totals.by_symbol, totals.by_verdict
 

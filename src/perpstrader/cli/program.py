@@ -20,6 +20,7 @@ VERBS: Final = {
     "paper": (RUN, "The paper exchange alone, for any Hyperliquid client."),
     "replay": (RUN, "A recorded market through the whole trader; a report."),
     "simulate": (RUN, "Many seeded worlds with faults; every invariant checked."),
+    "bench": (RUN, "Baseline against optimized, measured; a report with plots."),
     "status": (LOOK, "Equity, limits, halts, positions, last decisions."),
     "positions": (LOOK, "Open positions with stop and distance to liquidation."),
     "orders": (LOOK, "Orders that the venue may still execute."),
