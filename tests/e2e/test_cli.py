@@ -110,7 +110,7 @@ def bad_inputs(folder: Path, port: int) -> dict[str, tuple[Sequence[str | Path],
         ),
         "port in use": (run, {"PERPSTRADER_CONSOLE__PORT": str(port)}, 1, f"port {port} on 127.0.0.1 is in use"),
         "malformed candles": (("replay", candles, "--data-dir", folder / "data"), {}, 1, "BTC-5m.csv"),
-        "unknown strategy": ((*run, "--strategy", "trnd"), {}, 1, "did you mean 'trend'"),
+        "unknown strategy": ((*run, "--strategy", "trnd"), {}, 2, "did you mean 'trend'"),
         "venue not there": (
             run, {"HYPERLIQUID_BASE_URL": "http://127.0.0.1:9"}, 3, "127.0.0.1:9",
         ),
