@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 import typer
@@ -72,7 +73,9 @@ def _set(verb: str, name: str, reason: str, *, as_json: bool, data_dir: DataDir,
         raise CliError(
             f"no trader runs with {folder}: `perpstrader halt` keeps the next one from trading", ExitCode.UNREACHABLE
         )
-    answer: dict[str, Any] = control.post(f"/api/breakers/{name}/{verb}", {"reason": reason, "actor": actor()})
+    answer: dict[str, Any] = control.post(
+        f"/api/breakers/{quote(name, safe='')}/{verb}", {"reason": reason, "actor": actor()}
+    )
     show(answer, as_json=as_json)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.unit.breakers.support import Kept
+
+from perpstrader.breakers import BreakerStatus, ComponentHealth, HealthReport, HealthStatus
 from perpstrader.monitor import PerformanceMonitor, PerformanceReport, Stages, openmetrics
 from perpstrader.runtime import SystemClock
-from perpstrader.trader.commands import CommandError, CommandResult, Confirmation, SignalRequest
+from perpstrader.trader.commands import CommandError, CommandResult, Confirmation, HealthView, SignalRequest
 from perpstrader.trader.status import DecisionRow, HaltRow, OrderRow, PositionRow, Status
 
 POSITION = PositionRow(
@@ -47,6 +50,7 @@ class FakeCommands:
         self.calls: list[tuple[str, ...]] = []
         self.fail_with: Exception | None = None
         self.now = status()
+        self.kept = Kept()
         self.monitor = PerformanceMonitor(SystemClock())
         Stages.of(self.monitor).submit.record(120_000_000)
         self.monitor.counter("bars").add(9)
@@ -61,6 +65,29 @@ class FakeCommands:
 
     def metrics(self) -> str:
         return openmetrics(self.monitor)
+
+    def breakers(self) -> tuple[BreakerStatus, ...]:
+        return self.kept.breakers.statuses()
+
+    def health(self, component: str | None = None, limit: int = 100) -> HealthView:
+        self.calls.append(("health", component or "", str(limit)))
+        row = ComponentHealth(
+            component="venue", status=HealthStatus.HEALTHY, text="it answers", checked_ms=1, took_ms=2, breaker="venue"
+        )
+        report = HealthReport(
+            status=HealthStatus.HEALTHY, text="all is well", checked_ms=1, components=(row,), open_breakers=()
+        )
+        return HealthView(report=report, history=(row,))
+
+    async def open_breaker(self, name: str, reason: str, *, actor: str, key: str = "") -> CommandResult:
+        self.calls.append(("open", name, reason, actor, key))
+        return CommandResult(command="breaker open", done=True, text=f"{name} is latched")
+
+    async def reset_breaker(self, name: str, reason: str, *, actor: str, key: str = "") -> CommandResult:
+        self.calls.append(("reset", name, reason, actor, key))
+        if name not in self.kept.breakers.names:
+            raise CommandError(f"there is no breaker {name!r}")
+        return CommandResult(command="breaker reset", done=True, text=f"{name} is closed")
 
     async def signal(self, request: SignalRequest, *, actor: str) -> CommandResult:
         self.calls.append(("signal", request.symbol, request.side.value, request.size or "", actor))
