@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -26,6 +27,8 @@ def simulate(
     with progress_bar(f"{seeds} worlds", quiet=as_json) as progress:
         outcome = campaign(seeds=seeds, start=start, jobs=jobs, progress=progress)
     if as_json:
+        for failure in outcome.failures:
+            print(failure, file=sys.stderr)
         print_json(outcome.line)
     else:
         for name, value in outcome.line.items():
