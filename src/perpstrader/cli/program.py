@@ -36,13 +36,14 @@ VERBS: Final = {
     "alerts": (WHY, "Whether a person would be reached: test."),
     "backup": (WHY, "A whole copy of what must not be lost, also while it trades."),
     "restore": (WHY, "A data directory made of a backup, halted until you looked."),
+    "init": (WHY, "A settings file to begin with, each setting explained."),
     "config": (WHY, "The settings in force, and where each came from."),
 }
 """Every verb with its panel in the help and its line there; the module of the same name holds the rest."""
 
 _EPILOG: Final = (
-    "Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings, 3 trader or venue cannot be reached, "
-    "4 not safe to go on. Looking verbs and runs take --json."
+    "Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings (nothing was done), 3 trader or venue cannot "
+    "be reached or gives no usable answer, 4 not safe to go on. Looking verbs and runs take --json."
 )
 
 
