@@ -91,7 +91,7 @@ async def _judging(held: int, count: int, different: int) -> AsyncIterator[Subje
 @asynccontextmanager
 async def _looking(name: str, held: int, calls: int) -> AsyncIterator[Subject]:
     portfolio, assets = samples.portfolio(held, held + 1), samples.assets(held + 1)
-    position = portfolio.positions[samples.symbol(1)]
+    position = portfolio.positions[samples.symbol(held)]
 
     def run(manager: RiskManagerContract) -> list[Any]:
         if name == "portfolio-risk":

@@ -19,7 +19,7 @@ from perpstrader.bench.lab import Lab
 from perpstrader.bench.rows import BenchReport
 from perpstrader.domain.errors import PerpsTraderError
 
-COMPONENTS: Final = ("traces", "breakers", "risk", "client", "monitor")
+COMPONENTS: Final = ("traces", "recovery", "breakers", "risk", "client", "monitor")
 """Each is a module of this room with ``cases(lab)``."""
 
 Progress = Callable[[float], None]

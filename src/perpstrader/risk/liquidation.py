@@ -83,10 +83,19 @@ def liquidation_price(
 
 
 def distances(
-    exposures: Sequence[Exposure], equity_usd: Decimal, assets: Mapping[str, AssetSpec], shock_fraction: Decimal
+    exposures: Sequence[Exposure],
+    equity_usd: Decimal,
+    assets: Mapping[str, AssetSpec],
+    shock_fraction: Decimal,
+    *,
+    only: str | None = None,
 ) -> Iterator[Distance]:
-    """The distance of each exposure, alone and while all coins but its own moved against us by ``shock_fraction``."""
+    """The distance of each exposure, or of those of the coin ``only``, alone and while all coins but its own moved
+    against us by ``shock_fraction``.
+    """
     for own in exposures:
+        if only is not None and own.symbol != only:
+            continue
         others = [other for other in exposures if other is not own]
         price = liquidation_price(own, others, equity_usd, assets)
         hit = [other if other.symbol == own.symbol else _shocked(other, shock_fraction) for other in others]

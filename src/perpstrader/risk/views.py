@@ -118,8 +118,8 @@ def _distance_of(
 ) -> Distance | None:
     if any(symbol not in assets for symbol in book.symbols):
         return None
-    found = distances(book.everything, equity_usd, assets, limits.joint_shock_fraction)
-    return next((d for d in found if d.symbol == position.symbol), None)
+    found = distances(book.everything, equity_usd, assets, limits.joint_shock_fraction, only=position.symbol)
+    return next(found, None)
 
 
 def _liquidity(book: Book, assets: Mapping[str, AssetSpec], limits: RiskSettings) -> Decimal:
