@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from perpstrader.traces.redaction import redact
+from perpstrader.trader.places import prepare_folder
 
 LOG_FILE: Final = "perpstrader.log"
 _MAX_BYTES: Final = 5_000_000
@@ -30,7 +31,7 @@ class _PrivateFile(RotatingFileHandler):
 
 def configure(data_dir: Path) -> Path:
     """Everything that is logged from now on goes to the file, whose path is returned; at most 20 MB are kept."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    prepare_folder(data_dir)
     path = data_dir / LOG_FILE
     before: list[Any] = [
         structlog.contextvars.merge_contextvars,

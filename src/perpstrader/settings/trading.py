@@ -102,6 +102,10 @@ class DataSettings(Section):
         None, "Directory of state.db, traces.db and run files; empty: `~/.perpstrader/<network>`.", unit="path",
         env="PERPSTRADER_DATA_DIR",
     )  # fmt: skip
+    min_free_bytes: int = setting(
+        104_857_600, "Free space on their disk below which no run starts.", unit="bytes", stricter="higher",
+        ge=1_048_576, le=2**50, why="what cannot be written cannot be remembered",
+    )  # fmt: skip
 
 
 class FeedSettings(Section):

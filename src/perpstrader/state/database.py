@@ -228,7 +228,7 @@ def _check(connection: apsw.Connection, path: Path) -> None:
         )
     first = str(connection.execute("PRAGMA quick_check(1)").get)
     if first != "ok":
-        raise StateError(f"the state file {path} is damaged ({first}); {_REMEDY}")
+        raise StateError(f"the state file {path} is damaged ({' '.join(first.split())}); {_REMEDY}")
 
 
 def _check_owner(connection: apsw.Connection, path: Path, account: str, network: str) -> None:

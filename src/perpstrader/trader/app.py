@@ -13,11 +13,12 @@ import msgspec
 
 from perpstrader.alerts import make_channels
 from perpstrader.domain import VenueError, plain
-from perpstrader.domain.errors import UsageError
+from perpstrader.domain.errors import StateError, UsageError
 from perpstrader.domain.money import CENT
+from perpstrader.execution import Note
 from perpstrader.paper.build import PaperPlan, open_paper
 from perpstrader.paper.server import LatencyModel
-from perpstrader.runtime import AccountLock, DetachedExecutor, SystemClock, ThreadedExecutor, Transport
+from perpstrader.runtime import AccountLock, DetachedExecutor, Executor, SystemClock, ThreadedExecutor, Transport
 from perpstrader.runtime.http import HttpTransport
 from perpstrader.settings import PaperSettings, Settings
 from perpstrader.state import StateStore
@@ -27,6 +28,7 @@ from perpstrader.trader.alarms import write_log
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.earnings import Earnings, earnings_of
+from perpstrader.trader.places import check_room, prepare_folder, set_aside_damaged
 from perpstrader.trader.records import open_traces
 from perpstrader.trader.status import StrategyRow, strategy_rows
 from perpstrader.trader.trader import Trader
@@ -88,6 +90,8 @@ async def running(settings: Settings, stop: asyncio.Event | None = None) -> Asyn
     """A started trader; at the end of the block it has stopped, and everything is on disk and closed."""
     data_dir = settings.data_dir
     async with AsyncExitStack() as stack:
+        prepare_folder(data_dir)
+        check_room(data_dir, settings.data.min_free_bytes)
         identity = identity_of(settings, data_dir)
         for path in lock_files(settings, identity.account):
             stack.enter_context(AccountLock(path, identity.account))
@@ -96,11 +100,9 @@ async def running(settings: Settings, stop: asyncio.Event | None = None) -> Asyn
         read_thread = ThreadedExecutor("traces-read")
         for thread in (store_thread, trace_thread, read_thread):
             stack.callback(thread.close)
-        store = await StateStore.open(
-            data_dir / "state.db", executor=store_thread, account=identity.account, network=settings.venue.network,
-            new_epoch=lambda: secrets.randbits(64),
-        )  # fmt: skip
+        store = await _open_state(settings, identity, store_thread)
         stack.push_async_callback(store.close)
+        aside = set_aside_damaged(data_dir / "traces.db", clock.now_ms())
         traces = await stack.enter_async_context(
             open_traces(settings, data_dir / "traces.db", clock, executor=trace_thread, reader=read_thread)
         )
@@ -113,11 +115,25 @@ async def running(settings: Settings, stop: asyncio.Event | None = None) -> Asyn
         )
         trader, commands = await build_trader(settings, deps)
         stack.push_async_callback(trader.stop)
+        if aside is not None:
+            text = f"the record of decisions was damaged; it is {aside.name} now, and a new one is written"
+            trader.recorder.take(Note(time_ms=clock.now_ms(), kind="traces-damaged", symbol="", text=text, grave=True))
         await trader.start()
         yield Running(
             settings=settings, trader=trader, commands=commands, traces=traces, urls=urls,
             stop_requested=stop or asyncio.Event(),
         )
+
+
+async def _open_state(settings: Settings, identity: Identity, executor: Executor) -> StateStore:
+    """What the trader must not have forgotten; without it nothing is traded (S40)."""
+    try:
+        return await StateStore.open(
+            settings.data_dir / "state.db", executor=executor, account=identity.account,
+            network=settings.venue.network, new_epoch=lambda: secrets.randbits(64),
+        )  # fmt: skip
+    except StateError as error:
+        raise StateError(f"halted, nothing is traded: {error}") from error
 
 
 async def _transport(
