@@ -44,6 +44,7 @@ _STANDING: Final = frozenset({"stream-down", "clock-skew", "strategy-failed", "b
 """Notes of what is looked at as a standing condition, which also says when it is over."""
 _DONE: Final = {
     "liquidation": (Severity.CRITICAL, "a position was liquidated"),
+    "agent-expires": (Severity.CRITICAL, "the agent's key expires"),
     "foreign-fill": (Severity.WARNING, "somebody else trades this account"),
     "foreign-position": (Severity.WARNING, "a position that is not ours"),
     "flatten": (Severity.CRITICAL, "everything is being closed"),

@@ -43,6 +43,7 @@ from perpstrader.state import StateStore
 from perpstrader.strategies import StrategyEntry, StrategyRunner, load_strategies
 from perpstrader.traces.contract import TraceStore
 from perpstrader.trader.account import Identity, check_signer, open_books
+from perpstrader.trader.agent import AgentLease
 from perpstrader.trader.alarms import Alarms
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.counters import RunCounters
@@ -147,6 +148,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         counters, monitor, deps.pace,
     )  # fmt: skip
     trader.upkeep = Upkeep(execution)
+    trader.agent = await _agent(settings, deps, desk)
     trader.recovery = build_recovery(
         trader, risk, [runner.strategy.name for runner in runners], recovery_watch(breakers),
         least_interval_s=deps.pace.recovery_s,
@@ -231,6 +233,14 @@ async def _client(
     await client.venue_time_ms()
     await check_signer(client, signer.address, settings)
     return client
+
+
+async def _agent(settings: Settings, deps: Deps, desk: Desk) -> AgentLease:
+    """The signer's lease; of a vault's or sub-account's agent the master is the account of the settings."""
+    signer = Signer(deps.identity.private_key, mainnet=settings.venue.is_mainnet).address
+    lease = AgentLease(desk, signer, (settings.venue.account_address or deps.identity.account).lower())
+    await lease.look()
+    return lease
 
 
 async def _desk(

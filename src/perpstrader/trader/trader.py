@@ -32,6 +32,7 @@ from perpstrader.runtime import Clock, Heartbeat, Supervisor
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings import Settings
 from perpstrader.state import StateStore
+from perpstrader.trader.agent import AgentLease
 from perpstrader.trader.alarms import LOOK_S, SKEW_ALARM_MS, Alarms
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
@@ -94,6 +95,7 @@ class Trader:
         self.streams: Streams
         self.guard: Guard
         self.upkeep: Upkeep
+        self.agent: AgentLease
         self.ratchet: Ratchet
         self.recovery: RecoveryServiceContract
         self.cycle = cycle
@@ -258,6 +260,8 @@ class Trader:
             return Refusal(
                 reason=Reason.EMERGENCY_STOP, value="true", hint="set EMERGENCY_STOP to false and start again"
             )
+        if (lapse := self.agent.refusal()) is not None:
+            return lapse
         if (unreachable := self._unreachable()) is not None:
             return unreachable
         skew, limit = self.execution.desk.venue_clock.skew_ms, self.settings.execution.max_clock_skew_ms
@@ -341,6 +345,7 @@ class Trader:
                     ", ".join(f"{d.symbol}: {d.ours} here, {d.venues} at the venue" for d in report.differences),
                 )
             await self.upkeep.look()
+            await self.agent.look()
             self._look_at_equity()
             await self._carry_out_halts()
 
@@ -377,6 +382,16 @@ class Trader:
             beat()
             await self.clock.sleep(self._pace.records_s)
             await self.recorder.flush()
+            await self._check_place()
+
+    async def _check_place(self) -> None:
+        """What is written must be found again; where it will not be, nothing new is begun (S40)."""
+        if not self.store.is_in_place() and not any(h.kind is HaltKind.STATE for h in self.keeper.state.halts):
+            await self.halt_in_time(
+                HaltKind.STATE,
+                f"{self.store.path} was moved or deleted while the trader runs, and what it writes is lost: stop it, "
+                "put the file back or restore a backup, start again",
+            )
 
     # --- loss limits ---
 

@@ -106,6 +106,11 @@ class HyperliquidClient:
         """See the contract."""
         return await self._read(info.USER_ROLE, info.InfoRequest(type="userRole", user=address.lower()), convert.role)
 
+    async def agents(self, address: str) -> Mapping[str, int]:
+        """See the contract."""
+        request = info.InfoRequest(type="extraAgents", user=address.lower())
+        return await self._read(info.EXTRA_AGENTS, request, convert.agents)
+
     async def open_orders(self) -> Sequence[c.OpenOrder]:
         """See the contract."""
         return await self._read(info.FRONTEND_OPEN_ORDERS, self._mine("frontendOpenOrders"), convert.open_orders)

@@ -249,6 +249,10 @@ class HyperliquidClient(Protocol):
         """``(role, master)`` of an address: ``user``, ``agent``, ``subAccount``, ``vault`` or ``missing``."""
         ...
 
+    async def agents(self, address: str) -> Mapping[str, int]:
+        """When each named agent of an account expires, by the agent's address; those without a name are not told of."""
+        ...
+
     async def open_orders(self) -> Sequence[OpenOrder]:
         """Every open order, triggers and untriggered children included."""
         ...

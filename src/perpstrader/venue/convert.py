@@ -163,6 +163,11 @@ def role(answer: wire_account.UserRole) -> tuple[str, str | None]:
     return answer.role, master.lower() if master else None
 
 
+def agents(answer: Sequence[wire_account.ExtraAgent]) -> dict[str, int]:
+    """Expiry of each agent by its lower-case address."""
+    return {agent.address.lower(): agent.valid_until for agent in answer}
+
+
 def open_order(wire: wire_account.FrontendOrder) -> OpenOrder:
     """An order with its trigger, as the front end's listing has it."""
     return OpenOrder(

@@ -333,6 +333,7 @@ READS: list[tuple[str, Call]] = [
     ("candles", lambda v: v.candles("BTC", "1m", 0, 1)),
     ("account", lambda v: v.account()),
     ("role", lambda v: v.role(SIGNER)),
+    ("agents", lambda v: v.agents(SIGNER)),
     ("open", lambda v: v.open_orders()),
     ("order", lambda v: v.order(CLOID)),
     ("fills", lambda v: v.fills(0)),

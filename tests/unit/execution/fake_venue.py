@@ -281,6 +281,9 @@ class FakeVenue:
     async def role(self, address: str) -> tuple[str, str | None]:
         return "user", None
 
+    async def agents(self, address: str) -> dict[str, int]:
+        return {}
+
     async def funding(self, since_ms: int) -> Sequence[FundingPayment]:
         self._reachable()
         return [row for row in self.payments if row.time_ms >= since_ms]
