@@ -38,7 +38,7 @@ from perpstrader.trader.trader import Pace
 RECONCILE_MS: Final = 3_600_000
 RECONCILE_BARS: Final = 12
 """A replay compares with the venue each virtual hour, at the least each twelve bars, besides on every event that asks
-for it.
+for it; its health is checked as often. Breakers observe every call and are tried again at their own pace.
 """
 _MARK_BARS: Final = 2
 """A mark of a recording is as old as this many bars at most."""
@@ -112,8 +112,11 @@ def for_replay(settings: Settings, feed: Feed, bar_ms: int) -> Settings:
             "max_account_age_ms": max(settings.recovery.max_account_age_ms, 4 * execution.reconcile_interval_ms),
         }
     )
+    breakers = settings.breakers.model_copy(update={"health_interval_ms": execution.reconcile_interval_ms})
     venue = settings.venue.model_copy(update={"network": "paper", "base_url": None})
-    return dataclasses.replace(settings, trader=trader, execution=execution, venue=venue, recovery=recovery)
+    return dataclasses.replace(
+        settings, trader=trader, execution=execution, venue=venue, recovery=recovery, breakers=breakers
+    )
 
 
 def pace_of(bar_ms: int) -> Pace:

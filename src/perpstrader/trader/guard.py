@@ -162,6 +162,7 @@ class Guard:
         self._interval_ms = interval_ms
         self._tick_s = tick_s
         self._next_ms = clock.now_ms() + interval_ms
+        self._doubted: tuple[str, ...] = ()
 
     def refusal(self) -> Refusal | None:
         """See ``entry_refusal``."""
@@ -176,16 +177,13 @@ class Guard:
                 beat()
             if self._clock.now_ms() >= self._next_ms or self._is_in_doubt():
                 self._next_ms = self._clock.now_ms() + self._interval_ms
-                await self.health.check()
+                report = await self.health.check()
+                self._doubted = tuple(c.breaker for c in report.components if not c.known and c.breaker)
             await self._clock.sleep(self._tick_s)
 
     def _is_in_doubt(self) -> bool:
         """A check failed and its breaker has not tripped yet: it is made again at once, so that it soon does."""
-        return any(
-            not component.known and component.breaker
-            and self.breakers.status(component.breaker).state is BreakerState.CLOSED
-            for component in self.health.report().components
-        )  # fmt: skip
+        return any(self.breakers.status(name).state is BreakerState.CLOSED for name in self._doubted)
 
 
 def change_text(change: BreakerChange) -> str:
