@@ -92,7 +92,7 @@ def test_S04_a_stop_that_a_thin_book_fills_in_part_is_finished_by_what_follows()
 
 
 def test_S04_the_proof_fails_where_an_exit_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: ExitDesk, symbol: str, reason: str) -> None:
+    async def nothing(self: ExitDesk, symbol: str, reason: str, **more: object) -> None:
         """Mutant: nobody closes what cannot be protected."""
         await asyncio.sleep(1)
 

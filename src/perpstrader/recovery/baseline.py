@@ -182,7 +182,7 @@ class RecoveryService:
         self._attempts.keep(living)
         self._again_ms = {key: value for key, value in self._again_ms.items() if key in living}
         self._exhausted = {key: symbol for key, symbol in self._exhausted.items() if key in living}
-        self._evidence.acted_ms = {key: value for key, value in self._evidence.acted_ms.items() if key in living}
+        self._evidence.keep(living)
 
     # --- acting ---
 
@@ -216,7 +216,7 @@ class RecoveryService:
 
     async def _recover(self, run: _Run) -> None:
         """One recovery from its note to its proof."""
-        issue, again = run.issue, True
+        issue, is_done = run.issue, False
         reason = f"{ACTOR}: {issue.sentence()}"
         try:
             self._findings.note(issue, Disposition.ACTING)
@@ -225,14 +225,15 @@ class RecoveryService:
             done = await self._carry_out(issue.symbol, run.action, reason, ACTOR, lambda order: self._sent(run, order))
             done = msgspec.structs.replace(done, attempt=run.attempt, issues=self._of(issue.episode))
             self._settled(run, done)
-        except asyncio.CancelledError:
-            again = False
-            raise
+            is_done = done.done
         finally:
             if self._runs.get(issue.symbol) is run:
                 del self._runs[issue.symbol]
-            if again:
+            if is_done:
                 self._wake.set()
+            else:  # whatever went wrong, it is not tried again at once
+                again_ms = self._desk.clock.now_ms() + _RETRY_MS
+                self._again_ms[issue.episode] = max(again_ms, self._again_ms.get(issue.episode, 0))
 
     def _sent(self, run: _Run, order: Order) -> None:
         """An order of the exit has left; the first one is what makes an attempt (PR-07)."""
@@ -257,8 +258,6 @@ class RecoveryService:
         else:
             self._failed += 1
             how = Disposition.FAILED
-            again_ms = self._desk.clock.now_ms() + _RETRY_MS
-            self._again_ms[issue.episode] = max(again_ms, self._again_ms.get(issue.episode, 0))
             self._desk.say("recovery-failed", issue.symbol, done.text, episode=issue.episode, grave=True)
         self._findings.note(issue, how, done.text)
         self._record(done)

@@ -20,7 +20,7 @@ _FAILURES: Final = (PerpsTraderError, ArithmeticError, ValueError, LookupError, 
 
 
 class EvidenceReader:
-    """Makes the cases of the positions that are open now; it keeps nothing but the ranges of closed bars."""
+    """Makes the cases of the positions that are open now; of the past it keeps ranges of bars and a few times."""
 
     def __init__(
         self,
@@ -37,8 +37,14 @@ class EvidenceReader:
         self._risk_state = risk_state
         self._loaded = loaded
         self._ranges = Ranges(limits.recovery.stuck_window_ms)
+        self._uncovered_ms: dict[str, int] = {}
         self.once_loaded = loaded
         self.acted_ms: dict[str, int] = {}
+
+    def keep(self, episodes: frozenset[str]) -> None:
+        """Forget all episodes but these: they have ended."""
+        self.acted_ms = {key: value for key, value in self.acted_ms.items() if key in episodes}
+        self._uncovered_ms = {key: value for key, value in self._uncovered_ms.items() if key in episodes}
 
     def take(self, candle: Candle) -> None:
         """A closed bar."""
@@ -81,7 +87,7 @@ class EvidenceReader:
             venue_leverage=theirs.leverage if theirs is not None else None,
             range_fraction=self._ranges.fraction(symbol, now_ms),
             acted_ms=self.acted_ms.get(position.episode),
-            unprotected_ms=execution.protector.unprotected_ms(symbol),
+            unprotected_ms=self._unprotected_ms(position),
             is_closing=execution.exits.in_progress(symbol),
             difference=self._difference(symbol),
         )  # fmt: skip
@@ -112,6 +118,15 @@ class EvidenceReader:
             return self._risk.position_risk(position, portfolio, assets)
         except _FAILURES:
             return None
+
+    def _unprotected_ms(self, position: Position) -> int:
+        """No longer than recovery has seen it so: protection has its turn first, however late a fill was heard of."""
+        unprotected_ms = self._execution.protector.unprotected_ms(position.symbol)
+        if not unprotected_ms:
+            self._uncovered_ms.pop(position.episode, None)
+            return 0
+        now_ms = self._execution.desk.clock.now_ms()
+        return min(unprotected_ms, now_ms - self._uncovered_ms.setdefault(position.episode, now_ms))
 
     def _difference(self, symbol: str) -> str:
         """How our book was wrong, until an operator has resumed."""
