@@ -60,6 +60,7 @@ class StateStore:
         self._new_epoch = new_epoch
         self._transaction = Transaction(connection)
         self._epoch = self._transaction.meta.epoch()
+        self._inode = None if path is None else path.stat().st_ino
         self._closed = False
         self.watch: WriteWatch = lambda: lambda error: None
 
@@ -98,6 +99,15 @@ class StateStore:
     def path(self) -> Path | None:
         """The file, ``None`` in memory."""
         return self._path
+
+    def is_in_place(self) -> bool:
+        """False when the file was moved, replaced or deleted: SQLite writes on into what no start will find."""
+        if self._path is None:
+            return True
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     async def transact(self, fn: Callable[[Transaction], T], *, timeout_s: float | None = None) -> T:
         """``fn`` ran in one transaction, committed before this returns; an exception undoes all of it and is raised.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ def connect(name: str, synchronous: Synchronous, *, read_only: bool, busy_ms: in
         else:
             if name != MEMORY:
                 Path(name).parent.mkdir(parents=True, exist_ok=True)
+                _keep_private(name)
             connection = apsw.Connection(name)
         try:
             connection.set_busy_timeout(busy_ms)
@@ -43,6 +45,16 @@ def connect(name: str, synchronous: Synchronous, *, read_only: bool, busy_ms: in
             connection.close()
             raise
     return connection
+
+
+def _keep_private(name: str) -> None:
+    """The file is its owner's alone, and with it SQLite's log beside it: decisions tell of the account's money."""
+    fd = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if os.fstat(fd).st_mode & 0o077:
+            os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
 
 
 def transact(connection: apsw.Connection, work: Callable[[], T], *, upgrade_from: Synchronous | None = None) -> T:
