@@ -9,7 +9,7 @@ from perpstrader.domain.errors import (
     UnsafeError,
     VenueError,
 )
-from perpstrader.domain.market import INTERVAL_MS, BookLevel, Candle, MarketSnapshot, MarketView
+from perpstrader.domain.market import INTERVAL_MS, BarHistory, BookLevel, Candle, MarketSnapshot, MarketView
 from perpstrader.domain.money import ZERO, AssetSpec, MarginTier, dec, plain, usd
 from perpstrader.domain.orders import (
     CashFlow,
@@ -35,6 +35,7 @@ __all__ = [
     "Action",
     "Approved",
     "AssetSpec",
+    "BarHistory",
     "BookLevel",
     "Candle",
     "CashFlow",

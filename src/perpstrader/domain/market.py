@@ -40,11 +40,22 @@ class BookLevel(msgspec.Struct, frozen=True):
     size: Decimal
 
 
+class BarHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """The closed bars of one symbol: ``unbroken`` of them end with the newest without a gap (as far as anybody looks),
+    ``volume`` is the newest one's in base units.
+    """
+
+    unbroken: int
+    bar_ms: int
+    newest_close_ms: int = 0
+    volume: Decimal | None = None
+
+
 class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The newest prices of one symbol with the venue times they carry; ``version`` grows with each change.
 
     ``mark``, ``oracle``, ``mid`` and ``last`` are four different series. ``funding_rate`` is hourly. Depths are base
-    units within the entry slip cap, ``None`` when no book was read.
+    units within the entry slip cap, ``None`` when no book was read. ``bars`` is there where a decision is judged.
     """
 
     symbol: str
@@ -63,6 +74,7 @@ class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     bids: tuple[BookLevel, ...] = ()
     asks: tuple[BookLevel, ...] = ()
     atr: Decimal | None = None
+    bars: BarHistory | None = None
 
     @property
     def mid(self) -> Decimal | None:

@@ -14,7 +14,7 @@ from perpstrader.risk.liquidation import Exposure
 from perpstrader.risk.losses import HALF
 from perpstrader.risk.rules.checks import UNKNOWN, holds, show
 from perpstrader.risk.rules.churn import check_churn, check_duplicate
-from perpstrader.risk.rules.evidence import check_evidence
+from perpstrader.risk.rules.evidence import check_evidence, check_history
 from perpstrader.risk.rules.exposure import check_order, check_portfolio
 from perpstrader.risk.rules.geometry import check_geometry
 from perpstrader.risk.rules.halts import check_frequency, check_halts, check_ownership
@@ -34,7 +34,7 @@ def judge(case: Case) -> Verdict:
     signal = case.signal
     if signal.is_exit:
         raise ValueError(f"{signal.action.value} of {signal.symbol} is an exit; exits are never judged by risk limits")
-    checks = [*check_halts(case), *check_evidence(case), *check_signal(case)]
+    checks = [*check_halts(case), *check_evidence(case), *check_history(case), *check_signal(case)]
     checks += [*check_ownership(case), *check_frequency(case), *check_churn(case), *check_volatility(case)]
     prices, sizing = None, None
     if case.knows_prices:

@@ -163,7 +163,7 @@ class RiskSettings(Section):
         why="what has just begun, or was just interrupted, is not understood",
     )  # fmt: skip
     max_bar_age_ratio: Ratio = setting(
-        D("3"), "Oldest newest bar of a symbol to enter on.", unit="x bar length", stricter="lower",
+        D("3"), "Oldest newest bar of a symbol to enter on, and 5 s.", unit="x bar length", stricter="lower",
         why="a stream of bars that stopped is noticed",
     )  # fmt: skip
     volatility_reduce_fraction: Fraction = setting(

@@ -14,11 +14,11 @@ from perpstrader.traces.words import age, full_stop, moment
 
 _NOTE_WORDS = {
     NoteCode.NO_SIGNAL: "saw no reason to trade",
-    NoteCode.WARM_UP: "was still warming up",
+    NoteCode.WARM_UP: "saw no reason to trade, and its bars were too few for an entry",
     NoteCode.DATA_STALE: "was not asked, because the market data was too old",
-    NoteCode.MARKET_HALTED: "was not asked, because the market stood still",
+    NoteCode.MARKET_HALTED: "saw no reason to trade, and the market stood still",
     NoteCode.TRADER_HALTED: "saw no reason to trade, and entries were halted",
-    NoteCode.NOT_READY: "was not asked, because the trader was not ready",
+    NoteCode.NOT_READY: "saw no reason to trade, and the trader was not ready for an entry",
     NoteCode.STRATEGY_FAILED: "failed",
     NoteCode.STRATEGY_SKIPPED: "was not asked",
 }

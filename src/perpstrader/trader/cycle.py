@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from perpstrader.domain import Candle, MarketView, Signal
+from perpstrader.domain import BarHistory, Candle, MarketView, Signal
 from perpstrader.execution import Execution, Note
 from perpstrader.monitor import Stages
 from perpstrader.runtime import Clock
@@ -53,6 +53,7 @@ class Cycle:
         stages: Stages,
         *,
         halted: Callable[[], str | None],
+        least_bars: int,
     ) -> None:
         self.runners = tuple(runners)
         self._decider = decider
@@ -64,6 +65,7 @@ class Cycle:
         self._counters = counters
         self._stages = stages
         self._halted = halted
+        self._least_bars = least_bars
         self._history: dict[str, deque[Candle]] = {}
         self._waiting: deque[tuple[Candle, int]] = deque()
         self._wake = asyncio.Event()
@@ -102,6 +104,17 @@ class Cycle:
     def history(self, symbol: str) -> Sequence[Candle]:
         """The bars of a symbol that are kept, oldest first."""
         return tuple(self._history.get(symbol, ()))
+
+    def bars(self, symbol: str) -> BarHistory:
+        """What the newest bars say of whether the symbol's market is understood: see ``BarHistory``."""
+        history = self._history.get(symbol)
+        if not history:
+            return BarHistory(unbroken=0, bar_ms=0)
+        newest = history[-1]
+        return BarHistory(
+            unbroken=_unbroken(history), bar_ms=newest.close_ms - newest.open_ms + 1, newest_close_ms=newest.close_ms,
+            volume=newest.volume,
+        )  # fmt: skip
 
     async def _one(self, candle: Candle, came_ns: int) -> None:
         history = self._history.get(candle.symbol)
@@ -188,13 +201,36 @@ class Cycle:
         if why is not None:
             self._recorder.silence(candle, NoteCode.TRADER_HALTED, why)
             return
-        seen = "; ".join(filter(None, (_said(runner, candle.symbol) for runner in quiet)))
-        self._recorder.silence(candle, NoteCode.NO_SIGNAL, seen)
+        code, seen = self._readiness(candle)
+        said = (_said(runner, candle.symbol) for runner in quiet)
+        self._recorder.silence(candle, code, "; ".join(filter(None, (seen, *said))))
+
+    def _readiness(self, candle: Candle) -> tuple[NoteCode, str]:
+        """What would have held an entry back at this bar, had anybody wanted one."""
+        if not candle.volume:
+            return NoteCode.MARKET_HALTED, "nothing traded in this bar"
+        if not self._execution.view.reconciled:
+            return NoteCode.NOT_READY, "the books are being compared with the venue"
+        known = self._history.get(candle.symbol, ())
+        have = 1 + _unbroken(known, self._least_bars) if known and known[-1].close_ms + 1 == candle.open_ms else 1
+        if have < self._least_bars:
+            return NoteCode.WARM_UP, f"{have} bars without a gap, {self._least_bars} are needed"
+        return NoteCode.NO_SIGNAL, ""
 
     def _remember(self, candle: Candle) -> None:
         history = self._history.setdefault(candle.symbol, deque(maxlen=_HISTORY))
         if not history or candle.open_ms > history[-1].open_ms:
             history.append(candle)
+
+
+def _unbroken(history: Sequence[Candle], most: int = _HISTORY) -> int:
+    """How many of the newest bars, up to ``most``, follow each other without a gap."""
+    count, begin_ms = 0, -1
+    for candle in reversed(history):
+        if count == most or (count and candle.close_ms + 1 != begin_ms):
+            break
+        count, begin_ms = count + 1, candle.open_ms
+    return count
 
 
 def _said(runner: StrategyRunner, symbol: str) -> str:

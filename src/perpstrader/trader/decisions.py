@@ -20,6 +20,7 @@ from perpstrader.breakers import TRACES, BreakerState, CircuitBreakersContract
 from perpstrader.domain import (
     Action,
     Approved,
+    BarHistory,
     Candle,
     MarketSnapshot,
     Portfolio,
@@ -98,6 +99,7 @@ class Decider:
         self._stages = stages
         self._risk_state = risk_state
         self._conduct = conduct
+        self.bars: Callable[[str], BarHistory | None] = lambda symbol: None
         self._symbols = symbols
         self._leverage = leverage
         self._ack_deadline_ms = ack_deadline_ms
@@ -137,6 +139,7 @@ class Decider:
             portfolio, market = self._execution.view.build(), self._market.snapshot(signal.symbol)
         else:
             portfolio, market = evidence
+            market = msgspec.structs.replace(market, bars=self.bars(signal.symbol))
             with self._stages.risk.measure():
                 verdict = self._judge(signal, portfolio, market)
         self._time_decision(came_ns)

@@ -132,11 +132,11 @@ def note(code: NoteCode, text: str, *, bar: int = 1, strategy: str = "trend") ->
 
 NOTES = [
     (NoteCode.NO_SIGNAL, "fast 103,912 below slow 104,020", "saw no reason to trade: fast 103,912 below slow 104,020."),
-    (NoteCode.WARM_UP, "needs 50 bars, has 31", "was still warming up: needs 50 bars, has 31."),
+    (NoteCode.WARM_UP, "needs 50 bars, has 31", "and its bars were too few for an entry: needs 50 bars, has 31."),
     (NoteCode.DATA_STALE, "book 12 s old, limit 5 s", "the market data was too old: book 12 s old, limit 5 s."),
-    (NoteCode.MARKET_HALTED, "", "was not asked, because the market stood still."),
+    (NoteCode.MARKET_HALTED, "", "saw no reason to trade, and the market stood still."),
     (NoteCode.TRADER_HALTED, "DAILY_LOSS since 13:02", "entries were halted: DAILY_LOSS since 13:02."),
-    (NoteCode.NOT_READY, "not reconciled yet", "the trader was not ready: not reconciled yet."),
+    (NoteCode.NOT_READY, "not reconciled yet", "the trader was not ready for an entry: not reconciled yet."),
     (NoteCode.STRATEGY_FAILED, "ValueError: no bars", "failed: ValueError: no bars."),
     (NoteCode.STRATEGY_SKIPPED, "it failed 3 times: no bars", "was not asked: it failed 3 times: no bars."),
 ]
@@ -160,7 +160,8 @@ def test_a_decision_at_the_instant_is_told_whole_with_the_notes_beside_it() -> N
     )
     assert lines[: len(explain(trace(1)))] == explain(trace(1), brief=True)
     assert "  passed  1 rule; each with its value: perpstrader traces explain t000001" in lines
-    assert lines[-1] == "carry, 5m bar to 2025-05-12 14:05:00 UTC, was still warming up: needs 50 bars, has 31."
+    why = "saw no reason to trade, and its bars were too few for an entry: needs 50 bars, has 31."
+    assert lines[-1] == f"carry, 5m bar to 2025-05-12 14:05:00 UTC, {why}"
 
 
 def test_between_two_bars_the_bar_in_force_answers() -> None:

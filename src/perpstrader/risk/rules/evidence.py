@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from perpstrader.domain import Check, Reason
+from perpstrader.domain import ZERO, Check, Reason
 from perpstrader.risk.case import Case
-from perpstrader.risk.rules.checks import at_least, at_most, holds, missing
+from perpstrader.risk.rules.checks import at_least, at_most, holds, missing, unjudged
+
+BAR_GRACE_MS: Final = 5_000
+"""A bar counts as closed a little after its end, and its last frame is on its way for a while."""
 
 
 def check_evidence(case: Case) -> Iterator[Check]:
@@ -31,3 +35,21 @@ def check_evidence(case: Case) -> Iterator[Check]:
         same = confirmed == case.leverage
         yield holds(Reason.LEVERAGE_UNCONFIRMED, same, str(confirmed), str(case.leverage), "x")
     yield holds(Reason.NOT_RECONCILED, portfolio.reconciled, "compared" if portfolio.reconciled else "not compared", "")
+
+
+def check_history(case: Case) -> Iterator[Check]:
+    """Enough bars without a gap, a newest one that is new, and a market that trades; who has no bars is not judged by
+    them.
+    """
+    bars, limits, symbol = case.market.bars, case.limits, case.signal.symbol
+    if bars is None:
+        yield unjudged(Reason.NOT_ENOUGH_HISTORY, limits.min_history_bars, "bars")
+        return
+    shown = f"bars of {symbol} without a gap"
+    yield at_least(Reason.NOT_ENOUGH_HISTORY, bars.unbroken, limits.min_history_bars, shown)
+    if not bars.unbroken:
+        return
+    oldest_ms = int(limits.max_bar_age_ratio * bars.bar_ms) + BAR_GRACE_MS
+    yield at_most(Reason.STALE_BARS, case.now_ms - bars.newest_close_ms, oldest_ms, "ms old (newest bar)")
+    trades = bars.volume is None or bars.volume > ZERO
+    yield holds(Reason.MARKET_HALTED, trades, "trading" if trades else f"nothing traded in the newest bar of {symbol}")
