@@ -29,15 +29,15 @@ def cases(lab: Lab) -> list[Case]:
         Case(
             COMPONENT, "analysis" if held == _USUAL else f"analysis-of-{held}", "us/position", held,
             partial(_analysing, lab, held), claim=6.0 if held == _USUAL else None, size=held, virtual=True,
-            note=f"one check of {held} positions by all rules; each was taken over from another hand, so two rules have "
-            "something to tell and none to do; evidence comes from memory, so no waiting can be done at once",
+            note=f"one check of {held} positions by all rules; each was taken over from another hand, so two rules "
+            "have something to tell and none to do; evidence comes from memory, so no waiting can be done at once",
         )
         for held in (1, _USUAL, 100)
     ]  # fmt: skip
     acting = Case(
         COMPONENT, "action-to-order", "us/action", 1, partial(_acting, lab), claim=4.0, virtual=True,
-        note="recover a position by closing it, until the venue has shown it flat: the work of trader and paper exchange "
-        "under virtual time; a network's round trips, which are most of it in life, are not in it",
+        note="recover a position by closing it, until the venue has shown it flat: the work of trader and paper "
+        "exchange under virtual time; a network's round trips, which are most of it in life, are not in it",
     )  # fmt: skip
     limit = Case(
         COMPONENT, "limit-evidence-read", "us/position", _USUAL, partial(_reading, lab), virtual=True,
