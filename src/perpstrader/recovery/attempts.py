@@ -19,10 +19,13 @@ class Attempts:
         self._journal = journal
         self._of: dict[str, int] = {}
 
-    async def restore(self, store: StateStore) -> None:
-        """The counts of the episodes that live in the store; raises ``StateError`` where it cannot be read."""
+    async def restore(self, store: StateStore) -> tuple[str, ...]:
+        """Take up the counts of the living episodes, and return those that have one; raises ``StateError`` where the
+        store cannot be read.
+        """
         episodes = await store.read(lambda tx: tx.episodes.active())
         self._of = {episode.id: episode.recovery_attempts for episode in episodes if episode.recovery_attempts}
+        return tuple(self._of)
 
     def of(self, episode: str) -> int:
         """Submitted so far."""

@@ -104,7 +104,8 @@ class RecoveryService:
 
     async def restore(self) -> None:
         """Take up the attempts of living episodes, and remember which strategies are loaded."""
-        await self._attempts.restore(self._store)
+        for episode in await self._attempts.restore(self._store):
+            self._evidence.acted_ms[episode] = self._desk.venue_clock.now_ms()  # when it was, nobody knows any more
         self._evidence.once_loaded = await note_loaded(self._store, self._strategies)
 
     async def run(self, beat: Callable[[], None]) -> None:
@@ -298,7 +299,7 @@ class RecoveryService:
 
     async def _shown(self, symbol: str, before: Decimal, report: ExitReport) -> tuple[bool, str]:
         """Whether the venue itself shows the position gone, or smaller as our fills have it (PR-05, PR-27)."""
-        if report.flat:
+        if report.flat and self._desk.positions.size(symbol) == 0:
             return True, f"{before:f} closed in {report.attempts} order(s); the venue shows it flat"
         if report.closed <= 0:
             return False, f"nothing was closed: {report.text}"

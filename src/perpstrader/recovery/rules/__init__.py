@@ -24,18 +24,19 @@ from perpstrader.recovery.rules.unprotected import unprotected
 Rule = Callable[[Case, Limits], Issue | None]
 
 RULES: Final[dict[IssueKind, Rule]] = {
-    IssueKind.RISK_LIMIT: risk_limit,
-    IssueKind.ORPHANED: orphaned,
-    IssueKind.EXCESSIVE_LOSS: excessive_loss,
-    IssueKind.STUCK: stuck,
-    IssueKind.EXCESSIVE_LEVERAGE: excessive_leverage,
-    IssueKind.STALE: stale,
-    IssueKind.NEAR_LIQUIDATION: near_liquidation,
     IssueKind.UNPROTECTED: unprotected,
+    IssueKind.NEAR_LIQUIDATION: near_liquidation,
+    IssueKind.EXCESSIVE_LOSS: excessive_loss,
+    IssueKind.EXCESSIVE_LEVERAGE: excessive_leverage,
+    IssueKind.RISK_LIMIT: risk_limit,
     IssueKind.FOREIGN: foreign,
     IssueKind.DESYNC: desync,
+    IssueKind.ORPHANED: orphaned,
     IssueKind.AGED: aged,
+    IssueKind.STUCK: stuck,
+    IssueKind.STALE: stale,
 }
+"""The order decides between issues of equal rank, and nothing else."""
 
 
 def analyse(case: Case, limits: Limits) -> tuple[Issue, ...]:
