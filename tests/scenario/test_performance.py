@@ -15,7 +15,7 @@ from perpstrader.strategies import StrategyRunner
 
 STAGES = {
     "bar_to_decision", "strategy", "evidence", "risk", "submit", "fill_to_stop", "exit", "reconcile", "state_commit",
-    "trace_store", "info_request", "exchange_request",
+    "trace_store", "info_request", "exchange_request", "recovery",
 }  # fmt: skip
 SLOW = LatencyModel(median_s=0.2, p99_s=0.4)
 Played = tuple[PerformanceSnapshot, list[Any], Any]

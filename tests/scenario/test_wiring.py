@@ -17,6 +17,7 @@ from perpstrader.execution.bookkeeping import Accountant
 from perpstrader.execution.execution import Execution
 from perpstrader.execution.protection import Protector
 from perpstrader.execution.reconcile import Reconciler
+from perpstrader.recovery import RecoveryService
 from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.runtime import Supervisor
 from perpstrader.trader.cycle import Cycle
@@ -25,7 +26,7 @@ from perpstrader.trader.guard import Guard
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.trader import Trader
 
-LOOPS = {"journal", "guard", "streams", "cycles", "protection", "reconcile", "records"}
+LOOPS = {"journal", "guard", "recovery", "streams", "cycles", "protection", "reconcile", "records"}
 CALLED: dict[str, tuple[type, str]] = {
     "bars of the stream": (Trader, "on_bar"),
     "prices of the stream": (Trader, "on_market"),
@@ -54,6 +55,9 @@ CALLED: dict[str, tuple[type, str]] = {
     "the probes of open breakers": (CircuitBreakers, "probe"),
     "the venue's breaker": (GuardedTransport, "post"),
     "the breakers' gate": (Guard, "refusal"),
+    "recovery's checks": (RecoveryService, "check"),
+    "recovery's critical marks": (RecoveryService, "on_market"),
+    "recovery's bars": (RecoveryService, "on_bar"),
 }
 
 
@@ -103,7 +107,7 @@ def test_S20_S41_S54_every_guard_has_a_caller_on_the_running_path(monkeypatch: p
     assert _missing(called) == []
 
 
-@pytest.mark.parametrize("loop", ["streams", "cycles", "protection", "reconcile", "records", "guard"])
+@pytest.mark.parametrize("loop", ["streams", "cycles", "protection", "reconcile", "records", "guard", "recovery"])
 def test_the_walk_finds_each_loop_that_nobody_starts(monkeypatch: pytest.MonkeyPatch, loop: str) -> None:
     called, loops = _walk(monkeypatch, without_loop=loop)
     assert loop not in loops

@@ -134,8 +134,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     decider = Decider(
         execution, risk, market, recorder, deps.clock, deps.store, counters, stages,
         risk_state=lambda: keeper.judged_state, conduct=keeper.conduct, symbols=frozenset(symbols),
-        leverage=settings.venue.leverage,
-        ack_deadline_ms=settings.traces.ack_deadline_ms, breakers=breakers,
+        leverage=settings.venue.leverage, ack_deadline_ms=settings.traces.ack_deadline_ms, breakers=breakers,
     )  # fmt: skip
     runners = _runners(settings, deps)
     cycle = Cycle(
@@ -147,31 +146,36 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         settings, deps.clock, deps.store, execution, keeper, market, cycle, decider, recorder, pool, supervisor,
         counters, monitor, deps.pace,
     )  # fmt: skip
-    trader.upkeep = Upkeep(execution)
     trader.agent = await _agent(settings, deps, desk)
-    trader.recovery = build_recovery(
-        trader, risk, [runner.strategy.name for runner in runners], recovery_watch(breakers),
-        least_interval_s=deps.pace.recovery_s,
-    )  # fmt: skip
-    trader.halt_writes = breakers.watch(RISK)
-    trader.guard = _guard(settings, deps, trader, breakers, transport)
-    trader.ratchet = Ratchet(execution, market, settings.risk, fixed=_fixed_stops(settings, runners))
+    _surround(settings, deps, trader, risk, runners, breakers, transport)
     interval = interval_name(settings.bar_ms)
-    trader.streams = Streams(
-        deps.transport, deps.clock, client.venue_clock, market, trader, account=client.account_address,
-        symbols=symbols, interval=interval, rng=deps.rng, note=wiring.note,
-        on_gap=lambda gap: _fill_gap(pool, client, cycle, interval, gap), ping_interval_s=deps.pace.ping_s,
-    )  # fmt: skip
-    if deps.channels:
-        alerts = AlertDesk(deps.channels, deps.clock, timeout_ms=settings.alerts.timeout_ms)
-        trader.alarms = Alarms(alerts, trader)
-        recorder.on_note = trader.alarms.on_note
+    trader.streams = _streams(deps, client, trader, symbols, interval, wiring, pool)
     await _warm_up(client, cycle, keeper, market, symbols, interval, settings.bar_ms, wiring)
     for candle in (candle for symbol in symbols for candle in cycle.history(symbol)):
         trader.recovery.on_bar(candle)
     watch_counts(monitor, trader)
     await recorder.take_up(await deps.store.read(lambda tx: tx.episodes.active()))
     return trader, Commands(trader, deps.rng)
+
+
+def _surround(
+    settings: Settings, deps: Deps, trader: Trader, risk: RiskManager, runners: Sequence[StrategyRunner],
+    breakers: CircuitBreakers, transport: GuardedTransport,
+) -> None:  # fmt: skip
+    """What looks after a trader beside its trading: upkeep, recovery, breakers and health, moving stops, alarms."""
+    trader.upkeep = Upkeep(trader.execution)
+    trader.recovery = build_recovery(
+        trader, risk, [runner.strategy.name for runner in runners], recovery_watch(breakers),
+        least_interval_s=deps.pace.recovery_s,
+    )  # fmt: skip
+    trader.halt_writes = breakers.watch(RISK)
+    trader.guard = _guard(settings, deps, trader, breakers, transport)
+    trader.risk = risk
+    trader.ratchet = Ratchet(trader.execution, trader.market, settings.risk, fixed=_fixed_stops(settings, runners))
+    if deps.channels:
+        alerts = AlertDesk(deps.channels, deps.clock, timeout_ms=settings.alerts.timeout_ms)
+        trader.alarms = Alarms(alerts, trader)
+        trader.recorder.on_note = trader.alarms.on_note
 
 
 def traded_symbols(settings: Settings, assets: Mapping[str, AssetSpec]) -> tuple[str, ...]:
@@ -280,6 +284,17 @@ async def _desk(
         stages=stages,
     )
     return desk
+
+
+def _streams(
+    deps: Deps, client: HyperliquidClient, trader: Trader, symbols: tuple[str, ...], interval: str, wiring: Wiring,
+    pool: TaskPool,
+) -> Streams:  # fmt: skip
+    return Streams(
+        deps.transport, deps.clock, client.venue_clock, trader.market, trader, account=client.account_address,
+        symbols=symbols, interval=interval, rng=deps.rng, note=wiring.note,
+        on_gap=lambda gap: _fill_gap(pool, client, trader.cycle, interval, gap), ping_interval_s=deps.pace.ping_s,
+    )  # fmt: skip
 
 
 def _guard(
