@@ -23,7 +23,8 @@ from perpstrader.traces.codec import encode
 from perpstrader.traces.errors import TraceError, TraceRejectedError, UnknownTraceError
 from perpstrader.traces.files import MEMORY, Synchronous, as_trace_error, connect, transact
 from perpstrader.traces.reading import Reads
-from perpstrader.traces.records import Counters, CycleNote, Marked
+from perpstrader.traces.records import Counters, CycleNote, Marked, Retained, Retention
+from perpstrader.traces.retention import keep_within
 
 T = TypeVar("T")
 _PAGE_BYTES: Final = 4_096
@@ -113,6 +114,14 @@ class TraceStore(Reads):
             count, more = await self._run(lambda: self._transact(lambda: chain.prune_slice(self._connection, limit)))
             removed += count
         return removed
+
+    async def retain(self, policy: Retention) -> Retained:
+        """Keep the file within its bounds, slice by slice; other work goes on between the slices."""
+        return await keep_within(
+            policy,
+            lambda work: self._run(lambda: self._transact(lambda: work(self._connection))),
+            lambda work: self._run(lambda: work(self._connection)),
+        )
 
     @property
     def counters(self) -> Counters:

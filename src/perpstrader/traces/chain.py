@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import apsw
 
-from perpstrader.traces.codec import decode
-from perpstrader.traces.contract import MIN_RETENTION_MS
+from perpstrader.traces.codec import DROPPED, decode
 from perpstrader.traces.errors import TraceError, TraceFileError
-from perpstrader.traces.records import Verification
+from perpstrader.traces.records import MIN_RETENTION_MS, Verification
 from perpstrader.traces.rows import chain_seal, link
 from perpstrader.traces.schema import SUMMARY_COLUMNS, summary_values
 
@@ -48,6 +47,8 @@ def _problem(row: tuple[Any, ...], previous: bytes) -> str:
     entry, codec, raw_len, data, digest, uid, newest, *summary = row
     if uid is None:
         return "its summary is missing"
+    if codec == DROPPED:  # retention removed its content; the next one still follows from its digest
+        return "" if not data else "retention removed it, and yet it has content"
     if link(previous, uid, data) != digest:
         return "its digest does not follow from the one before it, its id and its content"
     try:

@@ -23,6 +23,8 @@ from perpstrader.traces.redaction import is_suspect, redact
 
 PLAIN: Final = 0
 ZSTD: Final = 1
+DROPPED: Final = 255
+"""Not a codec: the payload was removed by retention, and its digest alone was kept."""
 MAX_DEAD_LETTER_BYTES: Final = 65_536
 
 _ENCODER = msgspec.json.Encoder()

@@ -14,6 +14,8 @@ from perpstrader.traces.records import (
     Marked,
     Nearby,
     Page,
+    Retained,
+    Retention,
     TraceStats,
     TraceSummary,
     Verification,
@@ -21,9 +23,6 @@ from perpstrader.traces.records import (
 
 MAX_LIMIT: Final = 10_000
 """The most rows that one call returns; a limit is clamped to 1..MAX_LIMIT (TS-19)."""
-
-MIN_RETENTION_MS: Final = 86_400_000
-"""Nothing younger than this, counted back from the newest trace, can be pruned (TS-19)."""
 
 NEAR_MS: Final = 60_000
 """``near`` looks at one minute, because that is what a person names."""
@@ -156,6 +155,10 @@ class TraceStore(Protocol):
         Traces that were revised after a younger one was stored stay until that one may go, so that the chain stays
         whole. Raises ``TraceError`` when less than ``MIN_RETENTION_MS`` before the newest trace would remain.
         """
+        ...
+
+    async def retain(self, policy: Retention) -> Retained:
+        """Keep the file within its bounds; see ``traces.retention``. Other work goes on meanwhile."""
         ...
 
     @property

@@ -8,14 +8,18 @@ from typing import Any, Final
 import apsw
 
 from perpstrader.domain.traces import Trace, TraceKind
-from perpstrader.traces.codec import decode, unpack
+from perpstrader.traces.codec import DROPPED, decode, unpack
 from perpstrader.traces.contract import MAX_LIMIT
 from perpstrader.traces.errors import TraceError
 from perpstrader.traces.records import Counters, CycleNote, DeadLetter, Nearby, NoteCode, Page, TraceStats, TraceSummary
 from perpstrader.traces.schema import SUMMARY_COLUMNS, summary_values
 
 _SUMMARY = f"trace.seq, {', '.join(f'trace.{column}' for column in SUMMARY_COLUMNS)}, trace.analyzed, trace.batch"
-_FULL = "SELECT payload.codec, payload.raw_len, payload.data FROM trace JOIN payload ON payload.entry = trace.entry"
+_FULL = (
+    "SELECT payload.codec, payload.raw_len, payload.data FROM trace"
+    f" JOIN payload ON payload.entry = trace.entry AND payload.codec <> {DROPPED}"
+)
+"""Those whose payload retention has removed are still listed, but no longer told."""
 _NEWEST = "ORDER BY trace.accepted_ms DESC, trace.seq DESC"
 _OLDEST = "ORDER BY trace.accepted_ms, trace.seq"
 _SEARCH_PAGE: Final = 500
@@ -256,8 +260,8 @@ def _read_cursor(cursor: str) -> tuple[int, int]:
 
 
 def _json_of(connection: apsw.Connection, trace_id: str) -> str:
-    row: tuple[Any, ...] = connection.execute(f"{_FULL} WHERE trace.uid = ?", (trace_id,)).fetchall()[0]
-    return unpack(*row).decode("utf-8", "replace")
+    row: tuple[Any, ...] | None = connection.execute(f"{_FULL} WHERE trace.uid = ?", (trace_id,)).fetchone()
+    return unpack(*row).decode("utf-8", "replace") if row is not None else ""
 
 
 def _traces(connection: apsw.Connection, sql: str, values: tuple[object, ...]) -> list[Trace]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from perpstrader.domain.traces import Trace, TraceKind
+from perpstrader.traces.errors import TraceError
+
+MIN_RETENTION_MS: Final = 86_400_000
+"""Nothing younger than this, counted back from the newest trace, can be removed (TS-19)."""
 
 
 class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,3 +165,27 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     def ok(self) -> bool:
         """True when every row is as it was written."""
         return not self.problem
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """Ages in ms back from the newest trace, ``max_rows`` traces, ``max_bytes`` of the file; ``None``: no bound."""
+
+    payload_ms: int | None = None
+    kept_payload_ms: int | None = None
+    trace_ms: int | None = None
+    max_rows: int | None = None
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("payload_ms", "kept_payload_ms", "trace_ms"):
+            value = getattr(self, name)
+            if value is not None and value < MIN_RETENTION_MS:
+                raise TraceError(f"a retention of {value} ms ({name}) is below the least one, {MIN_RETENTION_MS} ms")
+
+
+class Retained(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pass did: payloads and traces removed, bytes given back to the disk."""
+
+    payloads: int = 0
+    traces: int = 0
+    freed_bytes: int = 0

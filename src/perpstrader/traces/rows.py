@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from perpstrader.domain.traces import Trace
-from perpstrader.traces.codec import PLAIN, ZSTD, Encoded, decode, salvage, same_decision, unpack
+from perpstrader.traces.codec import DROPPED, PLAIN, ZSTD, Encoded, decode, salvage, same_decision, unpack
 from perpstrader.traces.errors import TraceRejectedError
 from perpstrader.traces.records import CycleNote, Marked
 from perpstrader.traces.schema import GENESIS, SUMMARY_COLUMNS, summary_values
@@ -92,9 +92,13 @@ def revise_trace(connection: apsw.Connection, encoded: Encoded, tail: Tail, pack
     if found is None:
         return insert_trace(connection, encoded, tail, pack)
     seq, _, newest = found
-    if _holds(connection, newest, encoded):
-        return False
     stored: tuple[Any, ...] = connection.execute(_PAYLOAD, (newest,)).fetchall()[0]
+    if stored[0] == DROPPED:
+        raise TraceRejectedError(
+            f"the record of trace {encoded.trace.id} is older than traces are kept; the update is in the dead letter"
+        )
+    if unpack(*stored) == encoded.json:
+        return False
     if not same_decision(decode(*stored), encoded.trace):
         raise TraceRejectedError(
             f"the update of trace {encoded.trace.id} would change what was decided on; it was put in the dead letter"
@@ -210,6 +214,6 @@ def _append(connection: apsw.Connection, tail: Tail, seq: int, encoded: Encoded,
 
 
 def _holds(connection: apsw.Connection, entry: int, encoded: Encoded) -> bool:
-    """True when the entry (unless pruned) has this content, in whatever codec."""
+    """True when the entry (unless pruned) has this content, in whatever codec, or when nobody can tell any more."""
     row: tuple[Any, ...] | None = connection.execute(_PAYLOAD, (entry,)).fetchone()
-    return row is not None and unpack(*row) == encoded.json
+    return row is not None and (row[0] == DROPPED or unpack(*row) == encoded.json)

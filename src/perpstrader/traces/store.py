@@ -28,7 +28,8 @@ from perpstrader.traces.errors import TraceError, TraceRejectedError, UnknownTra
 from perpstrader.traces.files import MEMORY, Synchronous, as_trace_error, connect, transact
 from perpstrader.traces.packing import Packer
 from perpstrader.traces.reading import Reads
-from perpstrader.traces.records import Counters, CycleNote, Marked, TraceSummary
+from perpstrader.traces.records import Counters, CycleNote, Marked, Retained, Retention, TraceSummary
+from perpstrader.traces.retention import keep_within
 
 T = TypeVar("T")
 _PAGE_BYTES: Final = 16_384
@@ -185,6 +186,14 @@ class TraceStore(Reads):
         """Train a dictionary on the newest traces and pack with it from the next opening on; its number."""
         await self._batches.flush()
         return await self._transacted(lambda connection: dictionaries.retrain(connection, samples))
+
+    async def retain(self, policy: Retention) -> Retained:
+        """Keep the file within its bounds, slice by slice; other work goes on between the slices."""
+        await self._batches.flush()
+        kept = await keep_within(policy, self._transacted, lambda work: self._run(lambda: work(self._writer)))
+        if kept.payloads or kept.traces:
+            self._forget()
+        return kept
 
     @property
     def counters(self) -> Counters:

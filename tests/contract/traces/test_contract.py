@@ -20,7 +20,8 @@ from perpstrader.domain import Reason, Step, Trace, TraceKind
 from perpstrader.runtime import InlineExecutor, ThreadedExecutor
 from perpstrader.traces import CycleNote, NoteCode, TraceError, TraceRejectedError, UnknownTraceError
 from perpstrader.traces.baseline import TraceStore as BaselineStore
-from perpstrader.traces.contract import MAX_LIMIT, MIN_RETENTION_MS, TraceStore
+from perpstrader.traces.contract import MAX_LIMIT, TraceStore
+from perpstrader.traces.records import MIN_RETENTION_MS
 from perpstrader.traces.store import TraceStore as BatchingStore
 
 Opener = Callable[..., AbstractAsyncContextManager[TraceStore]]
