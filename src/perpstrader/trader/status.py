@@ -221,11 +221,8 @@ def status_of(trader: Trader) -> Status:
         connected=trader.connected,
         reconciled=portfolio.reconciled,
         journal_pending=trader.execution.desk.journal.pending,
-        bars=counters.bars,
-        cycles=counters.cycles,
-        signals=counters.signals,
-        approved=counters.approved,
-        refused=counters.refused,
+        bars=counters.bars, cycles=counters.cycles, signals=counters.signals,
+        approved=counters.approved, refused=counters.refused,
         orders_sent=counters.orders,
         fills=counters.fills,
         refused_by_reason=dict(counters.refused_by_reason),
@@ -235,9 +232,7 @@ def status_of(trader: Trader) -> Status:
         alerts=tuple(_alert(a.incident, a.change.value) for a in desk.shown()[-_SHOWN:]) if desk is not None else (),
         open_incidents=tuple(_alert(i, "open") for i in desk.book.open()) if desk is not None else (),
         alert_channels=desk.channels() if desk is not None else (),
-        health=health.status.value,
-        health_text=health.text,
-        open_breakers=health.open_breakers,
+        health=health.status.value, health_text=health.text, open_breakers=health.open_breakers,
         recovery=recovery.issues,
         recovery_check_ms=recovery.last_check_ms,
         recovery_attempts=recovery.attempts,
@@ -248,7 +243,7 @@ def status_of(trader: Trader) -> Status:
         stream_age_ms=ages.stream,
         compared_age_ms=ages.compared,
         unreachable_since_ms=trader.execution.desk.reach.since_ms,
-    )
+    )  # fmt: skip
 
 
 class Ages(msgspec.Struct, frozen=True, kw_only=True):
