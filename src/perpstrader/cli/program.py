@@ -24,6 +24,7 @@ VERBS: Final = {
     "status": (LOOK, "Equity, limits, halts, positions, last decisions."),
     "positions": (LOOK, "Open positions with stop and distance to liquidation."),
     "orders": (LOOK, "Orders that the venue may still execute."),
+    "risk": (LOOK, "The day and each limit, each position's risk and stop."),
     "breakers": (LOOK, "What the trader relies on and what fails: open, reset."),
     "perf": (LOOK, "How long each stage takes, and how often it fails."),
     "signal": (TELL, "Hand the trader a signal; it decides whether and how much."),
@@ -37,6 +38,7 @@ VERBS: Final = {
     "backup": (WHY, "A whole copy of what must not be lost, also while it trades."),
     "restore": (WHY, "A data directory made of a backup, halted until you looked."),
     "init": (WHY, "A settings file to begin with, each setting explained."),
+    "doctor": (WHY, "Is everything ready? One row a check, and what to do."),
     "config": (WHY, "The settings in force, and where each came from."),
 }
 """Every verb with its panel in the help and its line there; the module of the same name holds the rest."""

@@ -24,6 +24,7 @@ from perpstrader.traces import TraceSummary, explain, life_of
 from perpstrader.traces.contract import TraceStore
 from perpstrader.trader.commands import CommandError, CommandResult, Commands, Confirmation, HealthView, SignalRequest
 from perpstrader.trader.recovering import RecoveryReport
+from perpstrader.trader.risking import RiskReport
 from perpstrader.trader.status import DecisionRow, OrderRow, PositionRow, Status
 
 _LOG = logging.getLogger(__name__)
@@ -150,6 +151,11 @@ def _reads(commands: Commands) -> list[HTTPRouteHandler]:
         """What recovery finds wrong with positions, what became of it, and the attempts."""
         return commands.recovery()
 
+    @get("/api/risk")
+    async def risk() -> RiskReport:
+        """The day against its limits, each position's risk and stop, what of each limit is used, the halts."""
+        return commands.risk()
+
     @get("/api/breakers")
     async def breakers() -> tuple[BreakerStatus, ...]:
         """Every circuit breaker: its state, its window, its probes, its calls."""
@@ -165,7 +171,7 @@ def _reads(commands: Commands) -> list[HTTPRouteHandler]:
         """The same as OpenMetrics text, for Prometheus and its like; it needs the token too."""
         return commands.metrics()
 
-    return [healthz, status, positions, orders, decisions, perf, recovery, breakers, health, metrics]
+    return [healthz, status, positions, orders, decisions, perf, recovery, risk, breakers, health, metrics]
 
 
 def _records(traces: TraceStore) -> list[HTTPRouteHandler]:

@@ -31,6 +31,8 @@ from perpstrader.monitor import PerformanceReport, openmetrics
 from perpstrader.recovery import action_named
 from perpstrader.trader.decisions import OPERATOR, Decision
 from perpstrader.trader.recovering import RecoveryReport, report_of
+from perpstrader.trader.risking import RiskReport
+from perpstrader.trader.risking import report_of as risk_report
 from perpstrader.trader.status import Status, status_of
 from perpstrader.trader.trader import Trader
 
@@ -109,6 +111,10 @@ class Commands:
     def recovery(self) -> RecoveryReport:
         """What recovery finds wrong with positions, what became of it, and the attempts (S50-S52)."""
         return report_of(self._trader)
+
+    def risk(self) -> RiskReport:
+        """The day, the positions, the limits and the halts."""
+        return risk_report(self._trader)
 
     def metrics(self) -> str:
         """The same with the histograms, as OpenMetrics text."""

@@ -27,6 +27,7 @@ from perpstrader.domain import (
 from perpstrader.execution import Execution, Note
 from perpstrader.monitor import PerformanceMonitor
 from perpstrader.recovery import RecoveryServiceContract
+from perpstrader.risk.contract import RiskManager
 from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.runtime import Clock, Heartbeat, Supervisor
 from perpstrader.runtime.pool import TaskPool
@@ -97,6 +98,7 @@ class Trader:
         self.upkeep: Upkeep
         self.agent: AgentLease
         self.ratchet: Ratchet
+        self.risk: RiskManager
         self.recovery: RecoveryServiceContract
         self.cycle = cycle
         self.decider = decider
