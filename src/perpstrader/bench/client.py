@@ -62,6 +62,10 @@ def _actions() -> list[Case]:
             "network's 100 to 300 ms are not",
         ),
         Case(
+            COMPONENT, "peer-sdk-order", "us/order", _ORDERS, _sdk_as_shipped,
+            note="the official SDK as it is shipped, from its order() to the JSON that it would post; no HTTP",
+        ),
+        Case(
             COMPONENT, "limit-venue-answer", "us/action", 2 * _ORDERS, _venue_alone,
             note="what the paper exchange itself takes to verify and answer the same signed bodies",
         ),
@@ -236,6 +240,30 @@ async def _venue_alone() -> AsyncIterator[Subject]:
             return [b'"resting"' in body or b'"success"' in body for body in run()]
 
         yield Subject(Arm(run=run, answer=answer, prepare=prepare), expected=[True] * 2 * _ORDERS)
+
+
+@asynccontextmanager
+async def _sdk_as_shipped() -> AsyncIterator[Subject]:
+    from eth_account import Account
+    from hyperliquid.exchange import Exchange
+
+    wallet = Account.from_key(MADE_UP_KEY)
+    meta = {"universe": [{"name": "BTC", "szDecimals": 5}]}
+    sdk = Exchange(wallet, "http://nowhere.invalid", meta=meta, spot_meta={"universe": [], "tokens": []})
+    bodies: list[bytes] = []
+    # the one place where it would reach for the network
+    sdk.post = lambda path, payload=None: bodies.append(json.dumps(payload).encode())
+
+    def run() -> None:
+        bodies.clear()
+        for _ in range(_ORDERS):
+            sdk.order("BTC", True, 0.01, 60_000.0, {"limit": {"tif": "Gtc"}})
+
+    def answer() -> set[str]:
+        run()
+        return {exchange.recover_signer(exchange.decode_request(body), mainnet=False) for body in bodies}
+
+    yield Subject(Arm(run=run, answer=answer), expected={str(wallet.address).lower()})
 
 
 def _body(desk: Desk, action: actions.Action) -> bytes:

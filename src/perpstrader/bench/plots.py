@@ -80,7 +80,7 @@ def growth_plot(curves: Mapping[str, Sequence[tuple[float, float]]], *, label: s
     for tick in upward.ticks():
         y = upward.at(tick)
         parts.append(f'<path class="grid" d="M90,{y:.1f}H{_WIDTH - 320:.0f}"/>')
-        parts.append(f'<text x="80" y="{y + 4:.1f}" text-anchor="end">{figure_text(tick)} {escape(unit)}</text>')
+        parts.append(f'<text x="80" y="{y + 4:.1f}" text-anchor="end">{tick:,g} {escape(unit)}</text>')
     parts += [
         f'<text x="{across.at(size):.1f}" y="{height - 14:.0f}" text-anchor="middle">{size:,.0f}</text>'
         for size in sorted({x for x, _ in points})
@@ -100,7 +100,7 @@ def growth_plot(curves: Mapping[str, Sequence[tuple[float, float]]], *, label: s
 def _grid(axis: Axis, height: float) -> str:
     return "".join(
         f'<path class="grid" d="M{axis.at(tick):.1f},4V{height - 24:.0f}"/>'
-        f'<text x="{axis.at(tick):.1f}" y="{height - 8:.0f}" text-anchor="middle">{figure_text(tick)}</text>'
+        f'<text x="{axis.at(tick):.1f}" y="{height - 8:.0f}" text-anchor="middle">{tick:,g}</text>'
         for tick in axis.ticks()
     )
 
