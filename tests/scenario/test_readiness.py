@@ -34,6 +34,7 @@ def test_S30_a_gap_in_the_bars_begins_the_count_anew_and_filling_it_ends_that() 
         history = stage.trader.cycle._history["BTC"]
         lost = history[-5]
         history.remove(lost)
+        stage.trader.cycle.warm_up([history[-1]])  # counted again, as after every bar that comes late
         await stage.bar(4)
         assert stage.refusals() == ["NOT_ENOUGH_HISTORY"]
         stage.trader.cycle.warm_up([lost])

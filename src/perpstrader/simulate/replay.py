@@ -38,8 +38,11 @@ from perpstrader.trader.trader import Pace
 RECONCILE_MS: Final = 3_600_000
 RECONCILE_BARS: Final = 12
 """A replay compares with the venue each virtual hour, at the least each twelve bars, besides on every event that asks
-for it; its health is checked as often. Breakers observe every call and are tried again at their own pace.
+for it.
 """
+HEALTH_MS: Final = 86_400_000
+"""A replay checks its health each virtual day; breakers observe every call, and are tried again at their own pace."""
+
 _MARK_BARS: Final = 2
 """A mark of a recording is as old as this many bars at most."""
 
@@ -112,7 +115,7 @@ def for_replay(settings: Settings, feed: Feed, bar_ms: int) -> Settings:
             "max_account_age_ms": max(settings.recovery.max_account_age_ms, 4 * execution.reconcile_interval_ms),
         }
     )
-    breakers = settings.breakers.model_copy(update={"health_interval_ms": execution.reconcile_interval_ms})
+    breakers = settings.breakers.model_copy(update={"health_interval_ms": HEALTH_MS})
     venue = settings.venue.model_copy(update={"network": "paper", "base_url": None})
     return dataclasses.replace(
         settings, trader=trader, execution=execution, venue=venue, recovery=recovery, breakers=breakers

@@ -67,6 +67,7 @@ class Cycle:
         self._halted = halted
         self._least_bars = least_bars
         self._history: dict[str, deque[Candle]] = {}
+        self._unbroken: dict[str, int] = {}
         self._waiting: deque[tuple[Candle, int]] = deque()
         self._wake = asyncio.Event()
         self._noted_ms: dict[str, int] = {}
@@ -76,13 +77,17 @@ class Cycle:
 
     def warm_up(self, candles: Iterable[Candle]) -> None:
         """Take bars that are long over into the history, in their places; nobody acts on them."""
+        symbols: dict[str, None] = {}
         for candle in candles:
+            symbols[candle.symbol] = None
             history = self._history.setdefault(candle.symbol, deque(maxlen=_HISTORY))
             if not history or candle.open_ms > history[-1].open_ms:
                 history.append(candle)
             elif all(known.open_ms != candle.open_ms for known in history):
                 merged = sorted([*history, candle], key=lambda known: known.open_ms)
                 self._history[candle.symbol] = deque(merged, maxlen=_HISTORY)
+        for symbol in symbols:
+            self._unbroken[symbol] = _unbroken(self._history[symbol])
 
     def take(self, candle: Candle) -> None:
         """A closed bar; its cycle runs as soon as the loop gets to it."""
@@ -112,8 +117,8 @@ class Cycle:
             return BarHistory(unbroken=0, bar_ms=0)
         newest = history[-1]
         return BarHistory(
-            unbroken=_unbroken(history), bar_ms=newest.close_ms - newest.open_ms + 1, newest_close_ms=newest.close_ms,
-            volume=newest.volume,
+            unbroken=self._unbroken[symbol], bar_ms=newest.close_ms - newest.open_ms + 1,
+            newest_close_ms=newest.close_ms, volume=newest.volume,
         )  # fmt: skip
 
     async def _one(self, candle: Candle, came_ns: int) -> None:
@@ -211,8 +216,8 @@ class Cycle:
             return NoteCode.MARKET_HALTED, "nothing traded in this bar"
         if not self._execution.view.reconciled:
             return NoteCode.NOT_READY, "the books are being compared with the venue"
-        known = self._history.get(candle.symbol, ())
-        have = 1 + _unbroken(known, self._least_bars) if known and known[-1].close_ms + 1 == candle.open_ms else 1
+        known = self._history.get(candle.symbol)
+        have = 1 + self._unbroken[candle.symbol] if known and known[-1].close_ms + 1 == candle.open_ms else 1
         if have < self._least_bars:
             return NoteCode.WARM_UP, f"{have} bars without a gap, {self._least_bars} are needed"
         return NoteCode.NO_SIGNAL, ""
@@ -220,14 +225,17 @@ class Cycle:
     def _remember(self, candle: Candle) -> None:
         history = self._history.setdefault(candle.symbol, deque(maxlen=_HISTORY))
         if not history or candle.open_ms > history[-1].open_ms:
+            follows = bool(history) and history[-1].close_ms + 1 == candle.open_ms
+            before = self._unbroken.get(candle.symbol, 0) if follows else 0
+            self._unbroken[candle.symbol] = min(before + 1, _HISTORY)
             history.append(candle)
 
 
-def _unbroken(history: Sequence[Candle], most: int = _HISTORY) -> int:
-    """How many of the newest bars, up to ``most``, follow each other without a gap."""
+def _unbroken(history: Sequence[Candle]) -> int:
+    """How many of the newest bars follow each other without a gap."""
     count, begin_ms = 0, -1
     for candle in reversed(history):
-        if count == most or (count and candle.close_ms + 1 != begin_ms):
+        if count and candle.close_ms + 1 != begin_ms:
             break
         count, begin_ms = count + 1, candle.open_ms
     return count

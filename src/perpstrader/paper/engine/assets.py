@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import msgspec
@@ -112,9 +112,10 @@ def _scaled(text: str, decimals: int) -> int | None:
     return int(match.group(1) + fraction.ljust(decimals, "0"))
 
 
+@lru_cache(maxsize=16_384)
 def fixed_text(value: int, decimals: int) -> str:
     """``value`` x 10^-decimals as the venue writes numbers: no exponent, no trailing zeros, but at least one decimal
-    (``30135.0``).
+    (``30135.0``). Remembered: one price is shown in several frames, and a bar opens where the last one closed.
     """
     if value < 0:
         return "-" + fixed_text(-value, decimals)
