@@ -39,6 +39,25 @@ class TraceSettings(Section):
         30_000, "How long a full disk, or a locked file, is tried again for a trace.", unit="ms",
         why="a backup or a clean-up is over by then",
     )  # fmt: skip
+    payload_days: int = setting(
+        30, "Days that the details of a routine decision are kept; its summary stays.", unit="days", ge=1, le=36_500,
+        why="the original's month",
+    )  # fmt: skip
+    order_payload_days: int = setting(
+        365, "The same for a decision that led to an order, or failed.", unit="days", ge=1, le=36_500,
+        why="a tax year, and what one learns from",
+    )  # fmt: skip
+    keep_days: int = setting(
+        730, "Days that a summary is kept; the sums of its day stay for ever.", unit="days", ge=1, le=36_500,
+    )  # fmt: skip
+    max_rows: int = setting(
+        5_000_000, "Most decisions in the file; beyond it the oldest go.", unit="traces", ge=1_000, le=10**9,
+        why="the disk is bounded whatever happens",
+    )  # fmt: skip
+    max_bytes: int = setting(
+        4_294_967_296, "Largest size of the file; beyond it the oldest go, never those of the newest day.",
+        unit="bytes", ge=10_485_760, le=2**45, why="the disk is bounded whatever happens",
+    )  # fmt: skip
     ack_deadline_ms: int = setting(
         50, "Longest wait of an entry for its trace; then the order goes and the gap is counted.", unit="ms",
         env="TRACE_ACK_DEADLINE_MS", gt=0, le=10_000, why="records never delay an order",

@@ -91,7 +91,7 @@ async def simulated(
         transport, watch = InProcessTransport(venue, Random(rng.getrandbits(64)), latency), Watch()
         deps = Deps(
             clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, is_virtual=True,
-            pace=pace, observer=watch,
+            pace=pace, observer=watch, keeps_all_traces=True,
         )  # fmt: skip
         trader, commands = await build_trader(settings, deps)
         watch.equity_usd = trader.execution.view.equity_usd

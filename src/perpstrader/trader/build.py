@@ -55,6 +55,7 @@ from perpstrader.trader.observer import Nobody, Observer, Relay
 from perpstrader.trader.perf import watch_counts
 from perpstrader.trader.ratchet import Ratchet
 from perpstrader.trader.recorder import Recorder
+from perpstrader.trader.records import retention_of
 from perpstrader.trader.recovering import build_recovery
 from perpstrader.trader.trader import REAL_TIME, Pace, Trader
 from perpstrader.trader.upkeep import Upkeep
@@ -75,7 +76,7 @@ _WARM_BARS: Final = 300
 
 class Deps(msgspec.Struct, kw_only=True):
     """What the outside hands in: time, chance, network, files. ``is_virtual`` forbids threads; without ``channels``
-    nobody is alerted.
+    nobody is alerted. ``keeps_all_traces`` is for a record that is one run and wanted whole.
     """
 
     clock: Clock
@@ -88,6 +89,7 @@ class Deps(msgspec.Struct, kw_only=True):
     pace: Pace = REAL_TIME
     observer: Observer = msgspec.field(default_factory=Nobody)
     channels: Sequence[Channel] = ()
+    keeps_all_traces: bool = False
 
 
 def interval_name(bar_ms: int) -> str:
@@ -190,11 +192,13 @@ def traded_symbols(settings: Settings, assets: Mapping[str, AssetSpec]) -> tuple
 
 def _recorder(settings: Settings, deps: Deps, wiring: Wiring, stages: Stages) -> Recorder:
     """Its writes have a pool of their own, so that a stop can wait for them when everything else has ended."""
-    return Recorder(
+    recorder = Recorder(
         deps.traces, deps.clock, TaskPool(wiring.failed), prefix=f"{deps.store.epoch & 0xFFFF:04x}",
         settings_digest=settings.digest, version=version("perpstrader"), interval=interval_name(settings.bar_ms),
         on_gap=wiring.gap, observer=deps.observer, timer=stages.trace_store,
     )  # fmt: skip
+    recorder.retention = None if deps.keeps_all_traces else retention_of(settings)
+    return recorder
 
 
 async def _client(

@@ -37,13 +37,14 @@ from perpstrader.runtime import Clock
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.state import Episode
 from perpstrader.traces.contract import TraceStore
-from perpstrader.traces.records import CycleNote, NoteCode
+from perpstrader.traces.records import CycleNote, NoteCode, Retention
 from perpstrader.trader.observer import Observer
 
 _OPEN_TRACES: Final = 512
 _NOTES_PER_COMMIT: Final = 512
 _RECENT: Final = 500
 _EARLY: Final = 64
+_RETAIN_MS: Final = 3_600_000
 _TAKE_UP_S: Final = 2.0
 _TAKE_UP_PAGES: Final = 4
 
@@ -76,6 +77,8 @@ class Recorder:
         self.observer = observer
         self._timer = timer
         self._urgent = False
+        self.retention: Retention | None = None
+        self._retain_ms = 0
         self._sequence = 0
         self._notes: list[CycleNote] = []
         self._open: OrderedDict[str, Trace] = OrderedDict()
@@ -278,6 +281,16 @@ class Recorder:
             except Exception as error:
                 ended(error)
                 self._on_gap(f"{len(notes)} cycle notes were not stored: {error}")
+
+    async def retain(self) -> None:
+        """Keep the record within its bounds, at most once an hour (S64)."""
+        if self.retention is None or self._clock.now_ms() < self._retain_ms:
+            return
+        self._retain_ms = self._clock.now_ms() + _RETAIN_MS
+        try:
+            await self._store.retain(self.retention)
+        except Exception as error:
+            self._on_gap(f"the record could not be kept within its bounds: {error}")
 
     def _written(self, trace: Trace, stored: Awaitable[None]) -> Awaitable[None]:
         """Begin to store at once; after the pool has stopped, when it is awaited."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Final
 
 from perpstrader.runtime import Clock, Executor
 from perpstrader.settings import Settings
@@ -11,7 +12,19 @@ from perpstrader.traces.baseline import TraceStore as PlainStore
 from perpstrader.traces.batches import BatchLimits
 from perpstrader.traces.contract import TraceStore as AnyStore
 from perpstrader.traces.files import Synchronous
+from perpstrader.traces.records import Retention
 from perpstrader.traces.store import CacheLimits, TraceStore
+
+_DAY_MS: Final = 86_400_000
+
+
+def retention_of(settings: Settings) -> Retention:
+    """How long and how large the record may be."""
+    wanted = settings.traces
+    return Retention(
+        payload_ms=wanted.payload_days * _DAY_MS, kept_payload_ms=wanted.order_payload_days * _DAY_MS,
+        trace_ms=wanted.keep_days * _DAY_MS, max_rows=wanted.max_rows, max_bytes=wanted.max_bytes,
+    )  # fmt: skip
 
 
 def open_traces(

@@ -384,6 +384,7 @@ class Trader:
             beat()
             await self.clock.sleep(self._pace.records_s)
             await self.recorder.flush()
+            await self.recorder.retain()
             await self._check_place()
 
     async def _check_place(self) -> None:

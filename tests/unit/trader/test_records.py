@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 from tests.contract.traces.samples import trace
+from tests.scenario.kit import Stage
+from tests.scenario.kit import play as play_market
+from tests.scenario.market import calm
 
 from perpstrader.runtime import InlineExecutor
 from perpstrader.runtime.loop import VirtualClock, run_virtual
 from perpstrader.settings import load
 from perpstrader.traces.baseline import TraceStore as Plain
 from perpstrader.traces.contract import TraceStore
+from perpstrader.traces.records import Retained, Retention
 from perpstrader.traces.store import TraceStore as Batching
-from perpstrader.trader.records import open_traces
+from perpstrader.trader.records import open_traces, retention_of
 
 Body = Callable[[TraceStore, VirtualClock], Awaitable[None]]
 
@@ -78,6 +82,32 @@ def test_the_bounds_of_what_waits_are_settings_too() -> None:
         assert store.counters.dropped == 19
 
     play({"PERPSTRADER_TRACES__MAX_PENDING": "10"}, body)
+
+
+def test_how_long_and_how_large_the_record_is_are_settings() -> None:
+    days = {"PAYLOAD_DAYS": "2", "ORDER_PAYLOAD_DAYS": "3", "KEEP_DAYS": "4"}
+    env, day = {**days, "MAX_ROWS": "5000", "MAX_BYTES": "20000000"}, 86_400_000
+    found = retention_of(load(None, {f"PERPSTRADER_TRACES__{name}": value for name, value in env.items()}, {}))
+    assert found == Retention(
+        payload_ms=2 * day, kept_payload_ms=3 * day, trace_ms=4 * day, max_rows=5_000, max_bytes=20_000_000
+    )
+
+
+def test_S64_a_running_trader_keeps_its_record_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Retention] = []
+
+    async def retain(self: Batching, policy: Retention) -> Retained:
+        asked.append(policy)
+        return Retained()
+
+    monkeypatch.setattr(Batching, "retain", retain)
+
+    async def act(stage: Stage) -> None:
+        stage.trader.recorder.retention = Retention(max_rows=10)
+        await stage.seconds(300)
+        assert len(asked) == 1, "soon, and then once an hour"
+
+    play_market({"BTC": calm(60_000)}, {"alpha": {}}, act)
 
 
 def test_rolling_back_and_forth_is_one_setting_and_loses_nothing(tmp_path: Path) -> None:
