@@ -8,8 +8,10 @@ from tests.unit.breakers.support import Kept
 
 from perpstrader.breakers import BreakerStatus, ComponentHealth, HealthReport, HealthStatus
 from perpstrader.monitor import PerformanceMonitor, PerformanceReport, Stages, openmetrics
+from perpstrader.recovery import action_named
 from perpstrader.runtime import SystemClock
 from perpstrader.trader.commands import CommandError, CommandResult, Confirmation, HealthView, SignalRequest
+from perpstrader.trader.recovering import IssueRow, RecoveryReport
 from perpstrader.trader.status import DecisionRow, HaltRow, OrderRow, PositionRow, Status
 
 POSITION = PositionRow(
@@ -116,3 +118,18 @@ class FakeCommands:
     async def close(self, symbol: str, reason: str, *, actor: str) -> CommandResult:
         self.calls.append(("close", symbol, reason, actor))
         return CommandResult(command="signal", done=True, text="closed")
+
+    def recovery(self) -> RecoveryReport:
+        row = IssueRow(
+            time_ms=1, symbol="BTC", kind="STALE", priority="low", action="wait", text="open for 25.0 h", episode="B-1"
+        )  # fmt: skip
+        return RecoveryReport(
+            last_check_ms=1, checks=3, interval_ms=5_000, issues=(row,), history=(row,), attempts={"BTC": 1},
+            max_attempts=3, acting=(), submitted=1, succeeded=1, failed=0, exhausted=(), slowest_critical_ms=0,
+        )  # fmt: skip
+
+    async def recover(self, symbol: str, action: str, reason: str, *, actor: str, key: str = "") -> CommandResult:
+        self.calls.append(("recover", symbol, action, reason, actor))
+        if action not in ("close", "reduce", "reset"):
+            action_named(action)
+        return CommandResult(command="recover", done=action != "reduce", text=f"{symbol}: {action}")
