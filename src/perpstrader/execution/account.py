@@ -19,7 +19,7 @@ from perpstrader.execution.desk import Desk
 from perpstrader.execution.fills import FillCollector
 from perpstrader.venue.contract import AccountMode, AccountState
 
-_SAFE_MODES: Final = (AccountMode.DEFAULT, AccountMode.DISABLED)
+SAFE_MODES: Final = (AccountMode.DEFAULT, AccountMode.DISABLED)
 _CENT: Final = Decimal("0.01")
 _ROW: Final = Decimal("0.000001")
 _BETWEEN_READS_MS: Final = 2_000
@@ -71,7 +71,7 @@ class AccountWatch:
         """The account's mode; raises ``UnsafeError`` for one whose equity does not live in the perp account."""
         mode = await self._desk.client.mode()
         self.mode, self.mode_read_ms = mode, self._desk.clock.now_ms()
-        if mode not in _SAFE_MODES:
+        if mode not in SAFE_MODES:
             raise UnsafeError(
                 f"the account is in mode {mode.value}: its equity is not in the perp account, so sizes and losses "
                 "would be wrong; switch it to the standard mode at the venue"

@@ -18,7 +18,7 @@ from perpstrader.venue.contract import HyperliquidClient
 from perpstrader.venue.signer import Signer
 
 _BASIS_KEY: Final = "basis_usd"
-_KEY_FILE: Final = "paper-key"
+KEY_FILE: Final = "paper-key"
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 def paper_key(data_dir: Path, new_key: Callable[[], str]) -> str:
     """The paper account's key: the one in the data directory, made there at the first start (mode 0600)."""
-    path = data_dir / _KEY_FILE
+    path = data_dir / KEY_FILE
     if path.exists():
         return path.read_text().strip()
     data_dir.mkdir(parents=True, exist_ok=True)

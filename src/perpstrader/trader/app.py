@@ -23,7 +23,7 @@ from perpstrader.runtime.http import HttpTransport
 from perpstrader.settings import PaperSettings, Settings
 from perpstrader.state import StateStore
 from perpstrader.traces.contract import TraceStore
-from perpstrader.trader.account import Identity, lock_files, paper_key, real_key
+from perpstrader.trader.account import KEY_FILE, Identity, lock_files, paper_key, real_key
 from perpstrader.trader.alarms import write_log
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
@@ -180,6 +180,14 @@ def identity_of(settings: Settings, data_dir: Path) -> Identity:
     signer = Signer(key, mainnet=settings.venue.is_mainnet).address
     account = settings.venue.vault_address or settings.venue.account_address or signer
     return Identity(private_key=key, account=account.lower())
+
+
+def existing_identity(settings: Settings) -> Identity | None:
+    """Who would sign, without making a key: ``None`` where the first start has yet to make the paper account's."""
+    makes_one = settings.venue.network == "paper" and settings.venue.private_key is None
+    if makes_one and not (settings.data_dir / KEY_FILE).exists():
+        return None
+    return identity_of(settings, settings.data_dir)
 
 
 async def fund_remote(transport: Transport, account: str, usd: str) -> None:
