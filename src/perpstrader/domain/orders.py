@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -115,6 +116,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return not self.status.is_terminal
 
 
+FORCED: Final = {"Auto-Deleveraging": "auto-deleveraged", "Settlement": "settled"}
+"""Directions of fills that nobody ordered: the venue closed against us, or ended the coin (API sheet 1.2, 7.7)."""
+
+
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """One trade of ours, keyed by ``(symbol, tid)`` and applied once; ``closed_pnl_usd`` is gross as the venue reports
     it.
@@ -138,6 +143,11 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     direction: str = ""
     fee_token: str = "USDC"
     liquidation: bool = False
+
+    @property
+    def forced(self) -> str:
+        """What the venue did to the position by force, in a word; empty for an ordinary trade."""
+        return "liquidated" if self.liquidation else FORCED.get(self.direction, "")
 
     @property
     def signed_size(self) -> Decimal:

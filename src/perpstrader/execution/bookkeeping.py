@@ -158,7 +158,7 @@ def _write_fill(effect: FillEffect, fill: Fill, realized: Decimal, order: Order 
     live = holding if holding is not None and holding.size != 0 else None
     episode = ended.episode if ended is not None else effect.holding.episode
     reason = "closed elsewhere" if order is None else order.intent.reason or order.intent.purpose.value
-    reason = "liquidated" if fill.liquidation else reason
+    reason = fill.forced or reason
 
     def write(tx: Transaction) -> None:
         if not tx.ledger.add_fill(fill, realized, episode=episode):

@@ -298,10 +298,10 @@ class Execution:
         if effect.ended is not None:
             text = f"flat; net {effect.ended.net_usd:.6f} USD"
             self.desk.say("episode-ended", fill.symbol, text, episode=effect.ended.episode, strategy=effect.ended.owner)
-        if fill.liquidation:
+        if fill.forced:
             self.desk.say("liquidation", fill.symbol, text, episode=holding.episode, grave=True)
             self.desk.pool.spawn(
-                "halt-liquidation", self._halt(HaltKind.LIQUIDATION, f"{fill.symbol} was liquidated: {text}")
+                "halt-liquidation", self._halt(HaltKind.LIQUIDATION, f"{fill.symbol} was {fill.forced}: {text}")
             )
         elif order is None and not is_ours(fill, self.desk.epoch):
             self.view.frozen.setdefault(fill.symbol, f"fill {fill.tid} there is not ours")
