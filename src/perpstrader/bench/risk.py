@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from itertools import count as counter
+from itertools import repeat
+from typing import Final
 
 from perpstrader import risk
 from perpstrader.bench import samples
 from perpstrader.bench.harness import Arm, Case, Subject, builds
 from perpstrader.bench.lab import Lab
-from perpstrader.domain import Verdict
-from perpstrader.risk import RiskManagerContract, baseline
+from perpstrader.domain import Portfolio, Signal, Verdict
+from perpstrader.risk import PortfolioRisk, PositionRisk, RiskManagerContract, baseline
 from perpstrader.settings.limits import RiskSettings
 from perpstrader.settings.trading import ExecutionSettings
 
@@ -30,6 +32,10 @@ def cases(lab: Lab) -> list[Case]:
             COMPONENT, "signal-repeated", "us/signal", many, partial(_judging, _HELD, many, 1), claim=10.0,
             note=f"the same signal {many} times with {_HELD} positions held: the best case of any cache; a live "
             "market moves between two looks",
+        ),
+        Case(
+            COMPONENT, "signal-mixed", "us/signal", many, partial(_judging, _HELD, many, many // 2),
+            note=f"each of {many // 2} signals twice with {_HELD} positions held: half of the answers can be reused",
         ),
         *(
             Case(
@@ -52,11 +58,18 @@ def cases(lab: Lab) -> list[Case]:
             ("position-risk", None, 1_000, 2),
         )
     ]  # fmt: skip
+    changed = [
+        Case(
+            COMPONENT, f"{call}-changed", "us/call", calls, partial(_looking, call, _HELD, calls, changing=True),
+            note=f"an account with {_HELD} positions that has changed at each look, as in a market that moves",
+        )
+        for call, calls in (("portfolio-risk", 20), ("position-risk", 100))
+    ]  # fmt: skip
     limit = Case(
         COMPONENT, "limit-attribute-read", "us/read", _READS, _attribute_reads,
         note="compare two versions and take an answer from a dict: what a cached verdict cannot cost less than",
     )  # fmt: skip
-    return [*judged, *looked, limit]
+    return [*judged, *looked, *changed, limit]
 
 
 def _name(row: str, held: int) -> str:
@@ -70,35 +83,57 @@ def _managers(coins: int) -> list[RiskManagerContract]:
     return [kind(limits, ExecutionSettings(), samples.LEVERAGE, samples.assets(coins)) for kind in kinds]
 
 
-def _subject(runs: list[Callable[[], Any]], expected: object = None) -> Subject:
-    return Subject.of([Arm(run=run, answer=run) for run in runs], expected)
-
-
 @asynccontextmanager
 async def _judging(held: int, count: int, different: int) -> AsyncIterator[Subject]:
-    """``count`` judgements of ``different`` signals."""
+    """``count`` judgements of ``different`` signals; one is always the same, several are new in each repetition."""
     coins = held + 1
     portfolio, market, state = samples.portfolio(held, coins), samples.market(0), samples.risk_state()
     asset = samples.assets(coins)["BTC"]
-    wishes = [samples.signal(number % different) for number in range(count)]
 
-    def run(manager: RiskManagerContract) -> list[Verdict]:
-        return [manager.evaluate(wish, portfolio, market, asset, state, samples.NOW_MS) for wish in wishes]
+    def arm(manager: RiskManagerContract) -> Arm:
+        wishes: list[Signal] = []
+        firsts = repeat(0) if different == 1 else counter(different, different)
 
-    yield _subject([partial(run, manager) for manager in _managers(coins)])
+        def wish_from(first: int) -> None:
+            wishes[:] = [samples.signal(first + number % different) for number in range(count)]
+
+        def run() -> list[Verdict]:
+            return [manager.evaluate(wish, portfolio, market, asset, state, samples.NOW_MS) for wish in wishes]
+
+        def answer() -> list[Verdict]:
+            wish_from(0)
+            return run()
+
+        return Arm(run=run, answer=answer, prepare=lambda: wish_from(next(firsts)))
+
+    yield Subject.of([arm(manager) for manager in _managers(coins)])
 
 
 @asynccontextmanager
-async def _looking(name: str, held: int, calls: int) -> AsyncIterator[Subject]:
-    portfolio, assets = samples.portfolio(held, held + 1), samples.assets(held + 1)
-    position = portfolio.positions[samples.symbol(held)]
+async def _looking(call: str, held: int, calls: int, *, changing: bool = False) -> AsyncIterator[Subject]:
+    """``calls`` looks at one account, or each at a newer version of it, new ones in each repetition."""
+    assets = samples.assets(held + 1)
 
-    def run(manager: RiskManagerContract) -> list[Any]:
-        if name == "portfolio-risk":
-            return [manager.portfolio_risk(portfolio, assets) for _ in range(calls)]
-        return [manager.position_risk(position, portfolio, assets) for _ in range(calls)]
+    def arm(manager: RiskManagerContract) -> Arm:
+        versions = counter(1) if changing else repeat(1)
+        accounts: list[Portfolio] = []
 
-    yield _subject([partial(run, manager) for manager in _managers(held + 1)])
+        def prepare() -> None:
+            accounts[:] = [samples.portfolio(held, held + 1, version=next(versions)) for _ in range(calls)]
+
+        def run() -> list[PortfolioRisk] | list[PositionRisk]:
+            if call == "portfolio-risk":
+                return [manager.portfolio_risk(account, assets) for account in accounts]
+            last = samples.symbol(held)
+            return [manager.position_risk(account.positions[last], account, assets) for account in accounts]
+
+        def answer() -> list[PortfolioRisk] | list[PositionRisk]:
+            prepare()
+            return run()
+
+        return Arm(run=run, answer=answer, prepare=prepare)
+
+    yield Subject.of([arm(manager) for manager in _managers(held + 1)])
 
 
 @asynccontextmanager
@@ -112,4 +147,4 @@ async def _attribute_reads() -> AsyncIterator[Subject]:
                 found += 1
         return found
 
-    yield _subject([run], _READS)
+    yield Subject(Arm(run=run, answer=run), expected=_READS)

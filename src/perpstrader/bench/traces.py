@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from itertools import count
-from typing import Any, Final
+from itertools import count, cycle, islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import apsw
 import msgspec
@@ -17,9 +18,12 @@ from perpstrader.bench import samples
 from perpstrader.bench.harness import Arm, Case, Subject, builds
 from perpstrader.bench.lab import Lab
 from perpstrader.domain import Trace
-from perpstrader.runtime import ThreadedExecutor
+from perpstrader.runtime import SystemClock, ThreadedExecutor
+from perpstrader.settings import load
 from perpstrader.traces import baseline
 from perpstrader.traces.contract import TraceStore
+from perpstrader.traces.files import Synchronous
+from perpstrader.trader.records import open_traces
 
 COMPONENT: Final = "traces"
 _BATCH: Final = 100
@@ -27,17 +31,21 @@ _USUAL: Final = 1_000
 _READS: Final = 20
 _SYNCS: Final = 50
 
-_Question = Callable[[TraceStore], Any]
-_Truth = Callable[[int], object]
+_Work = Callable[[], Any]
+_Question = Callable[[TraceStore, int], _Work]
 
 
 def cases(lab: Lab) -> list[Case]:
     """The rows of this component."""
     sizes = (_BATCH, _USUAL) if lab.quick else (_BATCH, _USUAL, 10_000)
-    reads: tuple[tuple[str, _Question, _Truth, int, float | None, str], ...] = (
-        ("read-recent-100", lambda store: store.recent(_BATCH), _newest, _BATCH, 3.0, "us/trace"),
-        ("by-id", _some_by_id, _oldest, _READS, None, "us/trace"),
-        ("stats", _totals, lambda size: (size, {"BTC": size}, {"refused": size}), 1, None, "us/call"),
+    newest = _Truth(lambda store: store.recent(_BATCH), _newest)
+    by_id = _Truth(lambda store: _get(store, range(_READS)), _oldest)
+    totals = _Truth(_totals, lambda size: (size, {"BTC": size}, {"refused": size}))
+    reads: tuple[tuple[str, _Question, _Truth, int, str, str], ...] = (
+        ("read-recent-100", lambda store, size: lambda: store.recent(_BATCH), newest, _BATCH, "us/trace", ""),
+        ("by-id", _warm_ids, by_id, _READS, "us/trace", "the same ids again and again, the best case of a cache; "),
+        ("by-id-cold", _cold_ids, by_id, _READS, "us/trace", "other ids each time, all in turn; "),
+        ("stats", lambda store, size: store.stats, totals, 1, "us/call", ""),
     )
     rows = [
         Case(
@@ -48,10 +56,11 @@ def cases(lab: Lab) -> list[Case]:
         *(
             Case(
                 COMPONENT, name if size == _USUAL else f"{name}-of-{size}", unit, operations,
-                partial(_reading, lab, size, ask, truth), claim=claim if size == _USUAL else None, size=size,
-                note=f"in a store of {size} traces that lies in the page cache; not what a cold disk costs",
+                partial(_reading, lab, size, ask, truth), size=size,
+                claim=3.0 if (name, size) == ("read-recent-100", _USUAL) else None,
+                note=f"{more}in a store of {size} traces that lies in the page cache; not what a cold disk costs",
             )
-            for name, ask, truth, operations, claim, unit in reads
+            for name, ask, truth, operations, unit, more in reads
             for size in sizes
         ),
     ]  # fmt: skip
@@ -79,21 +88,22 @@ def _limits(lab: Lab) -> list[Case]:
     ]  # fmt: skip
 
 
-def _builds() -> list[Any]:
-    return builds(baseline.TraceStore, traces.TraceStore)
+def _names() -> list[str]:
+    """The names that the rollout has for the builds that there are."""
+    return ["baseline", "optimized"][: len(builds(baseline.TraceStore, traces.TraceStore))]
 
 
 @asynccontextmanager
 async def _writing(lab: Lab) -> AsyncIterator[Subject]:
     fixed = [samples.trace(number) for number in range(_BATCH)]
     async with AsyncExitStack() as stack:
-        arms = [await _writer(lab, stack, kind, fixed) for kind in _builds()]
+        arms = [await _writer(lab, stack, build, fixed) for build in _names()]
         newest_first = tuple(reversed(fixed))
         yield Subject.of(arms, (newest_first, _BATCH, True))
 
 
-async def _writer(lab: Lab, stack: AsyncExitStack, kind: Any, fixed: list[Trace]) -> Arm:
-    store = await _opened(lab, stack, kind)
+async def _writer(lab: Lab, stack: AsyncExitStack, build: str, fixed: list[Trace]) -> Arm:
+    store = await _opened(lab.new_folder(), stack, build)
     numbers = count(_BATCH)
     waiting: list[Trace] = []
 
@@ -102,7 +112,7 @@ async def _writer(lab: Lab, stack: AsyncExitStack, kind: Any, fixed: list[Trace]
 
     async def answer() -> object:
         async with AsyncExitStack() as own:
-            fresh = await _opened(lab, own, kind)
+            fresh = await _opened(lab.new_folder(), own, build)
             await _store_all(fresh, fixed)
             checked = await fresh.verify()
             return tuple(await fresh.recent(2 * _BATCH)), (await fresh.stats()).total, checked.ok
@@ -110,38 +120,50 @@ async def _writer(lab: Lab, stack: AsyncExitStack, kind: Any, fixed: list[Trace]
     return Arm(run=lambda: _store_all(store, waiting), answer=answer, prepare=prepare)
 
 
-async def _store_all(store: TraceStore, listed: list[Trace]) -> None:
+async def _store_all(store: TraceStore, listed: Sequence[Trace]) -> None:
     """All of them acknowledged; a store that gathers may do so."""
     for acknowledged in [store.store(trace) for trace in listed]:
         await acknowledged
 
 
-async def _opened(lab: Lab, stack: AsyncExitStack, kind: Any) -> TraceStore:
-    executor = ThreadedExecutor("bench-traces")
-    stack.callback(executor.close)
-    path = lab.new_folder() / "traces.db"
-    store: TraceStore = await stack.enter_async_context(kind.open(path, executor=executor, synchronous="FULL"))
-    return store
+async def _opened(folder: Path, stack: AsyncExitStack, build: str, synchronous: Synchronous = "FULL") -> TraceStore:
+    """A store as the trader has it: one thread that writes, one that reads, the settings' bounds."""
+    settings = load(None, {}, {"data.dir": folder, "rollout.traces": build})
+    writer, reader = ThreadedExecutor("bench-traces"), ThreadedExecutor("bench-traces-read")
+    stack.callback(writer.close)
+    stack.callback(reader.close)
+    path = folder / "traces.db"
+    made = open_traces(settings, path, SystemClock(), executor=writer, reader=reader, synchronous=synchronous)
+    return await stack.enter_async_context(made)
 
 
 @asynccontextmanager
 async def _reading(lab: Lab, size: int, ask: _Question, truth: _Truth) -> AsyncIterator[Subject]:
-    path = lab.new_folder() / "traces.db"
-    async with baseline.TraceStore.open(path, synchronous="OFF") as store:
-        for number in range(size):
-            await store.store(samples.trace(number))
     async with AsyncExitStack() as stack:
         arms = []
-        for kind in _builds():
-            executor = ThreadedExecutor("bench-traces")
-            stack.callback(executor.close)
-            store = await stack.enter_async_context(kind.open(path, executor=executor, synchronous="FULL"))
-            arms.append(Arm(run=partial(ask, store), answer=partial(ask, store)))
-        yield Subject.of(arms, truth(size))
+        for build in _names():
+            folder = lab.new_folder()
+            async with AsyncExitStack() as filling:
+                store = await _opened(folder, filling, build, "OFF")
+                for first in range(0, size, _BATCH):
+                    await _store_all(store, [samples.trace(first + number) for number in range(_BATCH)])
+            store = await _opened(folder, stack, build)
+            arms.append(Arm(run=ask(store, size), answer=partial(truth.seen, store)))
+        yield Subject.of(arms, truth.right(size))
 
 
-async def _some_by_id(store: TraceStore) -> list[Trace | None]:
-    return [await store.get(samples.trace_id(number)) for number in range(_READS)]
+def _warm_ids(store: TraceStore, size: int) -> _Work:
+    return partial(_get, store, range(_READS))
+
+
+def _cold_ids(store: TraceStore, size: int) -> _Work:
+    """Other ids each time, all of them in turn: more than a cache of the settings' size holds."""
+    numbers = cycle(range(size))
+    return lambda: _get(store, list(islice(numbers, _READS)))
+
+
+async def _get(store: TraceStore, numbers: Iterable[int]) -> list[Trace | None]:
+    return [await store.get(samples.trace_id(number)) for number in numbers]
 
 
 async def _totals(store: TraceStore) -> tuple[int, dict[str, int], dict[str, int]]:
@@ -155,6 +177,13 @@ def _newest(size: int) -> list[Trace]:
 
 def _oldest(size: int) -> list[Trace]:
     return [samples.trace(number) for number in range(_READS)]
+
+
+class _Truth(NamedTuple):
+    """What a read must give, and how it is asked for."""
+
+    seen: Callable[[TraceStore], Any]
+    right: Callable[[int], object]
 
 
 @asynccontextmanager

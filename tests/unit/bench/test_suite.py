@@ -82,6 +82,12 @@ def test_BMF07_each_of_the_nine_claims_has_its_row() -> None:
     }  # fmt: skip
 
 
+def test_BM06_a_cache_is_shown_warm_mixed_and_cold() -> None:
+    names = {case.row for cases in rows_of().values() for case in cases}
+    assert {"signal-repeated", "signal-mixed", "signal-fresh"} <= names
+    assert {"by-id", "by-id-cold", "portfolio-risk", "portfolio-risk-changed"} <= names
+
+
 def test_growth_is_shown_by_rows_of_several_sizes() -> None:
     sized: dict[tuple[str, str], set[int]] = {}
     for cases in rows_of().values():
