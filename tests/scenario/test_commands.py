@@ -56,3 +56,15 @@ def test_S71_who_asks_again_for_a_flatten_gets_the_same_ones_answer() -> None:
             await stage.commands.flatten("enough", actor="tester", token="", key="another")
 
     play({"BTC": calm(60_000)}, {"alpha": LONG}, act)
+
+
+def test_an_answer_that_names_a_decision_comes_when_that_can_be_read() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(2)
+        store = stage.trader.recorder._store
+        refused = await stage.signal("NOPE", Side.LONG)
+        assert await store.get(refused.details["trace"]) is not None
+        closed = await stage.commands.close("BTC", "enough", actor="tester")
+        assert await store.get(closed.details["trace"]) is not None
+
+    play({"BTC": calm(60_000)}, {"alpha": LONG}, act)

@@ -40,6 +40,12 @@ class TaskPool:
         while others := self._others():
             await asyncio.gather(*others, return_exceptions=True)
 
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until what runs now has ended, at most so long; what has not ended goes on."""
+        others = self._others()
+        if others:
+            await asyncio.wait(others, timeout=timeout_s)
+
     def _others(self) -> list[asyncio.Task[Any]]:
         """All but the caller, who would wait for himself."""
         current = asyncio.current_task()

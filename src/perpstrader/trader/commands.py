@@ -159,6 +159,7 @@ class Commands:
         )
         result = self._told(await self._trader.decider.decide(signal))
         self._audit("signal", _named(signal), actor, signal.reason, result.text)
+        await self._trader.recorder.settle()
         return result
 
     async def halt(self, reason: str, *, actor: str, key: str = "") -> CommandResult:
@@ -259,6 +260,7 @@ class Commands:
         done = decision.exit.flat if decision.exit is not None else told.done
         result = msgspec.structs.replace(told, command="close", done=done)
         self._audit("close", _named(signal), actor, reason, result.text)
+        await self._trader.recorder.settle()
         return result
 
     async def _set_breaker(self, verb: str, name: str, reason: str, actor: str, key: str) -> CommandResult:

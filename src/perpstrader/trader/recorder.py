@@ -45,6 +45,7 @@ _NOTES_PER_COMMIT: Final = 512
 _RECENT: Final = 500
 _EARLY: Final = 64
 _RETAIN_MS: Final = 3_600_000
+_SETTLE_S: Final = 1.0
 _TAKE_UP_S: Final = 2.0
 _TAKE_UP_PAGES: Final = 4
 
@@ -269,6 +270,10 @@ class Recorder:
         await self._clock.sleep(0)
         await self._store.flush()
         await self._pool.drain()
+
+    async def settle(self) -> None:
+        """What was handed in so far can be read, or a second has passed: an answer that names it may go out."""
+        await self._pool.settle(_SETTLE_S)
 
     async def flush(self) -> None:
         """Have the noted silences on disk."""
