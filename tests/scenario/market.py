@@ -85,10 +85,12 @@ class ScriptedFeed:
     def history(self, coin: str, interval: str, before_ms: int, limit: int) -> list[BarClose]:
         """Bars at the first price, so that nothing moved before the script begins; then those that were played."""
         length, price = INTERVAL_MS[interval], self._units(coin, self._bar(coin, 0).price(0))
-        last = min(before_ms, self.start_ms) // length * length
+        own = interval == self.interval
+        last = self.start_ms if own else min(before_ms, self.start_ms) // length * length
         before = [_bar(coin, interval, last - n * length, length, [price], lots=1_000) for n in range(30, 0, -1)]
-        over = max(0, (before_ms - self.start_ms) // self.bar_ms) if interval == self.interval else 0
-        return [*before, *(self._closed(coin, number) for number in range(over))][-limit:]
+        over = max(0, (before_ms - self.start_ms) // self.bar_ms) if own else 0
+        known = [*before, *(self._closed(coin, number) for number in range(over))]
+        return [bar for bar in known if bar.close_ms < before_ms][-limit:]
 
     def day_volume(self, coin: str, before_ms: int) -> int:
         """A thousand million USD."""
