@@ -30,6 +30,7 @@ from perpstrader.simulate.plan import Plan, plan_of
 from perpstrader.simulate.seed import campaign_settings, run_seed
 from perpstrader.trader.decisions import Decider
 from perpstrader.venue.contract import AccountState, OrderRequest, Unknown
+from perpstrader.venue.weight import WeighedTransport
 
 SAMPLE, FULL = 25, 500
 MOST_SEEDS = 12
@@ -197,7 +198,12 @@ def spends_every_request(patch: pytest.MonkeyPatch) -> None:
 
 
 def reads_too_much(patch: pytest.MonkeyPatch) -> None:
-    """The venue is compared with all the time."""
+    """The venue is compared with all the time, and nobody counts what that weighs."""
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    patch.setattr(WeighedTransport, "_make_room", nothing)
     patch.setattr(
         "perpstrader.simulate.seed.campaign_settings",
         lambda plan: dataclasses.replace(

@@ -36,7 +36,7 @@ HELD = tuple(f"H{number:02}" for number in range(20))
 WAITING = tuple(f"W{number:03}" for number in range(200))
 PRICE = 100
 BALANCE_USD = 1_000_000
-WIDE = {"paper.balance_usd": str(BALANCE_USD)}
+WIDE = {"paper.balance_usd": str(BALANCE_USD), "paper.enforce_limits": False}
 MARKET = {coin: calm(PRICE) for coin in (*HELD, *WAITING)}
 
 

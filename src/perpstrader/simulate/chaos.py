@@ -102,9 +102,11 @@ class MortalTransport:
         except (TransportError, asyncio.CancelledError) as error:
             self._reach.add(begin_ms, PAUSE_MS)
             if path == "/exchange" and isinstance(error, TransportError) and not error.sent:
-                self._witness.never_left(body)
+                self._witness.settled_by_answer(body)
             raise
         await self._maybe_die(path, Moment.BEFORE_THE_ANSWER)
+        if path == "/exchange" and answer.status == 200:
+            self._witness.settled_by_answer(body)
         if path == "/info" and answer.status == 200:
             self._note_read(body, answer.body)
         if answer.status != 200 or self._now_ms() - begin_ms > LATE_MS:

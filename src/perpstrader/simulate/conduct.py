@@ -140,7 +140,7 @@ class Conduct:
         self._judge_budget(engine, user, symbol, now)
 
     def arrived(self, cloids: Sequence[str]) -> None:
-        """The venue has these orders, or never will: an exit never rests, so it is over."""
+        """The venue has these orders, has refused them, or never will have them: an exit never rests, so it is over."""
         for symbol, sent in self._exits_out.items():
             self._exits_out[symbol] = [one for one in sent if one.cloid not in cloids]
 
@@ -224,7 +224,7 @@ class Conduct:
 
 
 class WitnessedWeights(ClientWeights):
-    """Counts what clients spend and refuses nothing: that a minute's weight is kept is the trader's part (S18)."""
+    """Counts what one life of a trader spends and refuses nothing: that a minute's weight is kept is its part (S18)."""
 
     def __init__(self, judge: Judge) -> None:
         super().__init__()

@@ -116,8 +116,8 @@ class Witness:
                 text = f"the entry {cloid} was sent at {self._now_ms()}, halted since {self.halted_since_ms}"
                 self.judge("S40", False, text)
 
-    def never_left(self, body: bytes) -> None:
-        """Of this signed request not a byte went out."""
+    def settled_by_answer(self, body: bytes) -> None:
+        """The trader knows for certain: the venue has answered this signed request, or not a byte of it went out."""
         self.conduct.arrived([wire.cloid or "" for wire in _orders_in(exchange.decode_request(body))])
 
     def refused_while_halted(self) -> None:

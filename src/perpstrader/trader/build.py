@@ -69,6 +69,7 @@ from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.signer import Signer
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.streams import Streams
+from perpstrader.venue.weight import WeighedTransport
 
 _HOURS: Final = 20
 _WARM_BARS: Final = 300
@@ -213,7 +214,10 @@ async def _client(
     )
     account, vault = deps.identity.account, settings.venue.vault_address
     timeout_s = settings.client.request_timeout_ms / 1000
-    transport = MeasuredTransport(guarded, stages)
+    limited: Transport = guarded
+    if settings.venue.network != "paper" or settings.paper.enforce_limits:
+        limited = WeighedTransport(guarded, clock)
+    transport = MeasuredTransport(limited, stages)
     client: HyperliquidClient
     if settings.rollout.client == "baseline":
         client = BaselineClient(
