@@ -101,7 +101,7 @@ QUICK: Final = Effort(rounds=15, seconds=0.25, warm_ups=1)
 
 
 class Disagreement(Exception):
-    """The arms do not give the same, or not the right, answer."""
+    """The arms do not give the same, or not the right, answer; an arm that sees that its own is wrong raises it."""
 
 
 def measure(case: Case, effort: Effort, rng: Random) -> Result:

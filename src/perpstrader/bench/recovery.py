@@ -11,10 +11,10 @@ from typing import Final
 
 from perpstrader import recovery
 from perpstrader.bench.flat import buy, flat_world, protected
-from perpstrader.bench.harness import Arm, Case, Subject, builds
+from perpstrader.bench.harness import Arm, Case, Disagreement, Subject, builds
 from perpstrader.bench.lab import Lab
 from perpstrader.bench.samples import NOW_MS
-from perpstrader.recovery import Action, IssueKind, RecoveryServiceContract, baseline
+from perpstrader.recovery import Action, IssueKind, baseline
 from perpstrader.runtime import VirtualClock, VirtualLoop
 from perpstrader.simulate.world import World
 
@@ -29,8 +29,8 @@ def cases(lab: Lab) -> list[Case]:
         Case(
             COMPONENT, "analysis" if held == _USUAL else f"analysis-of-{held}", "us/position", held,
             partial(_analysing, lab, held), claim=6.0 if held == _USUAL else None, size=held, virtual=True,
-            note=f"one check of {held} positions by all rules; each was taken over from another hand, so two rules "
-            "have something to tell and none to do; evidence comes from memory, so no waiting can be done at once",
+            note=f"one check of {held} positions by all rules; each was taken over from another hand, which a rule "
+            "tells and no rule trades on; evidence comes from memory, so no waiting can be done at once",
         )
         for held in (1, _USUAL, 100)
     ]  # fmt: skip
@@ -61,17 +61,22 @@ async def _world(lab: Lab, stack: AsyncExitStack, positions: int, build: str) ->
 
 @asynccontextmanager
 async def _analysing(lab: Lab, held: int) -> AsyncIterator[Subject]:
-    def arm(service: RecoveryServiceContract) -> Arm:
-        async def answer() -> object:
-            return sorted((issue.symbol, issue.kind.value, issue.action.value) for issue in await service.check())
+    def arm(world: World) -> Arm:
+        service, account = world.trader.recovery, world.trader.execution.account
 
-        return Arm(run=service.check, answer=answer)
+        async def answer() -> object:
+            await account.try_refresh()
+            issues = await service.check()
+            told = {issue.symbol for issue in issues if issue.kind is IssueKind.FOREIGN}
+            wrong = [issue.sentence() for issue in issues if issue.action.trades or not issue.is_known]
+            if len(told) < held or wrong:
+                raise Disagreement(f"{len(told)} of {held} positions were told of, and wrongly: {wrong[:3]}")
+            return sorted((issue.symbol, issue.kind.value, issue.action.value) for issue in issues)
+
+        return Arm(run=service.check, answer=answer, prepare=account.try_refresh)
 
     async with AsyncExitStack() as stack:
-        worlds = [await _world(lab, stack, held, build) for build in _builds()]
-        kinds = (IssueKind.DESYNC, IssueKind.FOREIGN)
-        right = sorted((f"C{number}", kind.value, Action.ALERT.value) for number in range(held) for kind in kinds)
-        yield Subject.of([arm(world.trader.recovery) for world in worlds], right)
+        yield Subject.of([arm(await _world(lab, stack, held, build)) for build in _builds()])
 
 
 @asynccontextmanager
