@@ -9,9 +9,10 @@ import typer
 
 from perpstrader.cli.exits import ExitCode
 from perpstrader.cli.options import Json
-from perpstrader.cli.output import print_json
+from perpstrader.cli.output import print_json, show_table, terminal
 from perpstrader.cli.progress import progress_bar
-from perpstrader.simulate.campaign import campaign
+from perpstrader.domain.wording import plural
+from perpstrader.simulate.campaign import CampaignOutcome, campaign
 
 app = typer.Typer(add_completion=False)
 
@@ -31,9 +32,22 @@ def simulate(
             print(failure, file=sys.stderr)
         print_json(outcome.line)
     else:
-        for name, value in outcome.line.items():
-            print(f"{name}: {value}")
-        for failure in outcome.failures:
-            print(failure)
+        _show(outcome, start)
     if outcome.failures:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _show(outcome: CampaignOutcome, start: int) -> None:
+    """What was lived through, how often each fault landed and each invariant was at stake; then what broke."""
+    line, console = outcome.line, terminal()
+    hours = line["virtual_seconds"] / 3600
+    print(
+        f"{plural(line['seeds'], 'world')} (seeds {start} to {start + line['seeds'] - 1}): "
+        f"{hours:.1f} h of virtual time, {plural(line['orders'], 'order')}, {plural(line['violations'], 'violation')}"
+    )
+    landed = [(name.replace("_", " "), str(count)) for name, count in line["faults"].items()]
+    show_table(console, "Faults that landed", ("fault", "times"), landed, "No fault landed.")
+    judged = [(name, str(count)) for name, count in line["evaluated"].items()]
+    show_table(console, "Invariants with something at stake", ("invariant", "evaluated"), judged, "None was judged.")
+    for failure in outcome.failures:
+        print(f"! {failure}")

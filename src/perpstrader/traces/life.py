@@ -21,6 +21,9 @@ from perpstrader.traces.words import moment, number, usd
 _PAGE: Final = 500
 _MOST_PAGES: Final = 20
 _MOST_EXITS: Final = 20
+_TOLD_LATE_MS: Final = 60_000
+"""What ended a position may be recorded once the venue has shown that it did."""
+
 _CENT: Final = Decimal("0.01")
 _STEP: Final = re.compile(r"([a-z]+(?:-[a-z]+)+|fill|flatten|liquidation): (.*)", re.DOTALL)
 _WORDS: Final = {
@@ -56,7 +59,7 @@ async def life_of(store: TraceStore, trace: Trace) -> Life:
     if trace.kind is TraceKind.EXIT:
         rows = await _of_episode(store, trace, TraceKind.DECISION, until_ms=trace.accepted_ms)
         return Life(opened=await store.get(rows[0].id) if rows else None)
-    until_ms = None if trace.outcome_ms is None else trace.outcome_ms
+    until_ms = None if trace.outcome_ms is None else trace.outcome_ms + _TOLD_LATE_MS
     rows = await _of_episode(store, trace, TraceKind.EXIT, since_ms=trace.accepted_ms, until_ms=until_ms)
     found = [await store.get(row.id) for row in rows[-_MOST_EXITS:]]
     return Life(exits=tuple(exit_ for exit_ in found if exit_ is not None))
@@ -90,10 +93,17 @@ def timeline(trace: Trace, life: Life = ALONE) -> Iterator[str]:
         rank = 0 if kind in _BEGINNINGS else 2
         happened.append((step.time_ms, rank, f"{_WORDS.get(kind, kind.replace('-', ' '))}: {text}" if kind else text))
     for exit_ in life.exits:
-        why = f": {exit_.signal.reason}" if exit_.signal is not None and exit_.signal.reason else ""
+        why = _why_out(exit_)
         who = exit_.strategy or "somebody"
         happened.append((exit_.accepted_ms, 1, f"{who} asked for its exit{why} (id {exit_.id})"))
     yield from (f"  {moment(time_ms)}  {text}" for time_ms, _, text in sorted(happened, key=lambda row: row[:2]))
+
+
+def _why_out(exit_: Trace) -> str:
+    """The reason that its signal gave, or the first words of its record."""
+    signal = exit_.signal
+    text = signal.reason if signal is not None else exit_.steps[0].text if exit_.steps else ""
+    return f": {text}" if text else ""
 
 
 def _read_step(text: str) -> tuple[str, str]:
