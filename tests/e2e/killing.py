@@ -164,6 +164,10 @@ class Disk:
             for row in self.rows["halts"]
         )
 
+    def latched(self) -> list[dict[str, Any]]:
+        """The breakers that an operator opened."""
+        return [row for row in self.rows["breakers"] if row["state"] == "latched"]
+
     def day(self) -> tuple[Any, ...]:
         """The day, and what its loss is measured from."""
         (row,) = self.rows["risk_state"]
@@ -236,7 +240,8 @@ class Round:
         assert now.halts() == before.halts()
         assert now.day()[:2] == before.day()[:2]
         self._attempts(before, now)
-        self._breakers(before, now)
+        assert now.latched() == before.latched()
+        assert {row["name"] for row in before.rows["breakers"]} <= {row["name"] for row in now.rows["breakers"]}
         self.compare_fills(now)
         self._orders(now, shown, seen)
 
@@ -254,12 +259,6 @@ class Round:
         for episode, (exits, recoveries) in before.attempts().items():
             assert after[episode][0] >= exits, f"{episode}: {exits} exit attempts before, {after[episode][0]} after"
             assert after[episode][1] >= recoveries, f"{episode}: recovery attempts are forgotten"
-
-    def _breakers(self, before: Disk, now: Disk) -> None:
-        """Whatever breakers were remembered before are remembered still."""
-        for table in (name for name in before.rows if name.startswith("breaker")):
-            names = {row["name"] for row in before.rows[table]}
-            assert names <= {row["name"] for row in now.rows[table]}
 
     def compare_fills(self, now: Disk) -> None:
         """No fill is lost, none is invented, none is changed, and the days add up to them."""

@@ -7,6 +7,7 @@ process already runs.
 from __future__ import annotations
 
 import faulthandler
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,8 @@ def test_S10_S11_S20_S40_S54_S55_a_killed_trader_goes_on_with_nothing_lost_doubl
     record_property("start_to_protected_p50_s", round(times[len(times) // 2], 2))
     record_property("start_to_protected_p99_s", round(times[min(len(times) - 1, len(times) * 99 // 100)], 2))
     record_property("longest_seen_without_stop_s", round(run.bare_s, 2))
+    record_property("halts_kept", run.latches)
+    record_property("load_average", round(os.getloadavg()[0], 1))
     record_property("orders", len(venue.oids))
     record_property("fills", len(venue.fills))
 
@@ -47,7 +50,7 @@ class Kills:
         self.bare_s = 0.0
         self.unready = 0
         self.account = ""
-        self.is_halted = False
+        self.latches = 0
 
     def play(self, rounds: int) -> None:
         """So many kills; the last trader is killed too."""
@@ -63,6 +66,7 @@ class Kills:
             if self.rng.random() < 0.15:
                 self._kill_in_the_start()
             before = Disk.of_dead(self.folder)
+            assert len(before.latched()) == len(before.halts()) == (number % 7 == 3)
             life = Life(self.folder, self.wire.port)
             life.until_ready()
             wait_until(lambda: not self.venue.unprotected(self.account), life.process, look_s=0.01)
@@ -85,11 +89,16 @@ class Kills:
         life.kill()
 
     def _command(self, life: Life, number: int) -> None:
-        """An operator's halt now and then, on disk when it is answered; its release a life later."""
+        """An operator's halt and a breaker opened by hand now and then, on disk when they are answered; their release a
+        life later.
+        """
+        reason = {"reason": f"round {number}"}
         if number % 7 == 3:
-            assert life.control().post("/api/halt", {"reason": f"round {number}"})["done"]
+            assert life.control().post("/api/halt", reason)["done"]
+            assert life.control().post("/api/breakers/venue/open", reason)["done"]
+            self.latches += 1
         elif number % 7 == 4:
-            reason = {"reason": "go on"}
+            assert life.control().post("/api/breakers/venue/reset", reason)["done"]
             token = life.control().post("/api/prepare", {"action": "resume", "arguments": reason})["token"]
             assert life.control().post("/api/resume", {**reason, "token": token})["done"]
 
