@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.scenario.kit import Script, Stage, go, play
 from tests.scenario.market import calm
@@ -369,6 +371,45 @@ def test_PR_29_recovery_that_breaks_is_told_stops_no_entry_and_is_back_by_itself
     assert RecoveryService.check is not None
 
 
+def test_S44_CB_09_a_disk_that_hangs_trips_by_its_checks_deadline() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(2)
+        store, again = stage.trader.store, asyncio.Event()
+        run = store._executor.run
+
+        async def hangs(work: Any, *, timeout_s: float | None = None) -> Any:
+            async with asyncio.timeout(timeout_s):
+                await again.wait()
+            return await run(work)
+
+        store._executor.run = hangs  # type: ignore[method-assign]
+        stage.trader.execution.desk.journal.later(lambda tx: tx.meta.put_int("x", 1))
+        await until(stage, "state", "open", 90)
+        assert "BREAKER_OPEN" in await enter(stage)
+        await close(stage, "BTC")
+        again.set()
+        await until(stage, "state", "closed", 60)
+        await until(stage, "risk", "closed", 60)
+        assert "filled" in await enter(stage)
+        stage.trader.recorder.recent.clear()
+
+    on_stage(act)
+
+
+def test_S44_CB_09_a_record_that_hangs_trips_by_what_waits() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(2)
+        stuck = msgspec.structs.replace(stage.trader.recorder._store.counters, pending=3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(stage.trader.recorder._store), "counters", property(lambda self: stuck))
+            await stage.seconds(40)
+            assert state(stage, "traces") == "closed"
+            await until(stage, "traces", "open", 20)
+        await until(stage, "traces", "closed", 60)
+
+    on_stage(act)
+
+
 # --- a person is told ---
 
 
@@ -462,8 +503,6 @@ def test_S46_CB_23_a_halt_is_critical_a_loss_near_its_limit_is_degraded_and_a_pr
         real = keeper.state
         for realized, expected in ((Decimal(29), "healthy"), (Decimal(-23), "healthy"), (Decimal(-25), "degraded")):
             with pytest.MonkeyPatch.context() as patch:
-                import msgspec
-
                 changed = msgspec.structs.replace(real, realized_usd=realized)
                 patch.setattr(type(keeper), "state", property(lambda self, s=changed: s))
                 await health.check()

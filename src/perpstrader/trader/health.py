@@ -16,11 +16,13 @@ from perpstrader.breakers import (
     GuardedTransport,
     HealthCheck,
     HealthStatus,
+    UnavailableError,
 )
 from perpstrader.domain import Protection
 from perpstrader.domain.wording import plural
 from perpstrader.risk import losses
 from perpstrader.traces.contract import TraceStore
+from perpstrader.traces.records import Counters
 from perpstrader.trader.alarms import SKEW_ALARM_MS
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Checks:
         self._free = free
         self._seen: dict[str, int] = {}
         self._dropped = traces.counters.dropped
+        self._waiting = (-1, 0)
 
     async def venue(self) -> Finding:
         """It answers, and its clock is ours; asked only where nothing was answered since the last look."""
@@ -120,8 +123,9 @@ class Checks:
         return _well("writes commit", figures)
 
     async def traces(self) -> Finding:
-        """Nothing is lost, and little waits."""
+        """Nothing is lost, and little waits; a store that stores nothing while traces wait has failed."""
         counters = self._traces.counters
+        self._raise_if_stuck(counters)
         figures = {name: float(getattr(counters, name)) for name in ("pending", "dead", "dropped")}
         lost, self._dropped = counters.dropped - self._dropped, counters.dropped
         if lost > 0:
@@ -208,6 +212,15 @@ class Checks:
         """Trading itself has shown since the last look that it works: evidence that costs nothing."""
         before, self._seen[name] = self._seen.get(name, 0), count
         return count > before
+
+    def _raise_if_stuck(self, counters: Counters) -> None:
+        settings, now_ms = self._trader.settings, self._trader.clock.now_ms()
+        if not counters.pending or counters.stored != self._waiting[0]:
+            self._waiting = (counters.stored, now_ms)
+        waited_ms = now_ms - self._waiting[1]
+        if waited_ms > settings.traces.batch_flush_ms + settings.breakers.call_deadline_ms:
+            waiting = plural(counters.pending, "trace")
+            raise UnavailableError(f"{waiting} wait and none was stored for {waited_ms // 1000} s")
 
     def _age_ms(self, symbol: str, now_ms: int) -> int | None:
         snapshot = self._trader.market.snapshot(symbol)
