@@ -5,6 +5,7 @@ The pauses are those of the shipped settings where a scenario does not say other
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.scenario.kit import AT_ONCE, Script, Stage, go, leave, play
 from tests.scenario.market import Bar, calm
 
 from perpstrader.domain import Side
+from perpstrader.risk.conduct import ConductMemory
 from perpstrader.settings.limits import RiskSettings
 
 SHIPPED = {key: str(getattr(RiskSettings(), key.removeprefix("risk."))) for key in AT_ONCE}
@@ -127,3 +129,19 @@ def test_a_symbol_is_entered_no_more_often_in_an_hour_than_its_limit() -> None:
     script: Script = {**opens, ("BTC", 2): leave, ("BTC", 4): leave}
     limits = {"risk.max_entries_per_symbol_hour": 2, "risk.max_entries_per_minute": 9}
     play(BTC, {"alpha": script}, act, overrides=limits)
+
+
+@pytest.mark.parametrize(
+    ("hook", "proof"),
+    [
+        ("on_order", test_the_same_entry_is_not_sent_again_and_one_at_another_price_is),
+        ("on_exit", test_after_a_loss_the_symbol_rests_for_five_minutes_and_others_do_not),
+        ("on_signal", test_a_strategy_that_signals_at_each_bar_is_heard_three_times_a_minute),
+    ],
+)
+def test_each_of_these_proofs_fails_where_nobody_remembers(
+    hook: str, proof: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ConductMemory, hook, lambda self, *told: None)
+    with pytest.raises(AssertionError):
+        proof()
