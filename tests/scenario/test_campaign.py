@@ -26,7 +26,7 @@ from perpstrader.execution.view import PortfolioView
 from perpstrader.risk.exposure import open_book
 from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.simulate.campaign import CampaignOutcome, campaign
-from perpstrader.simulate.plan import Plan, plan_of
+from perpstrader.simulate.plan import Blackout, Plan, plan_of
 from perpstrader.simulate.seed import campaign_settings, run_seed
 from perpstrader.trader.decisions import Decider
 from perpstrader.venue.contract import AccountState, OrderRequest, Unknown
@@ -36,7 +36,7 @@ SAMPLE, FULL = 25, 500
 MOST_SEEDS = 12
 INVARIANTS = (
     "S01", "S02", "S03", "S10", "S11", "S12", "S13", "S15", "S18", "S20", "S21", "S22", "S30", "S32", "S35", "S38",
-    "S39", "S40", "S54", "S75",
+    "S39", "S40", "S43", "S54", "S75",
 )  # fmt: skip
 
 
@@ -99,13 +99,19 @@ def short_plan(seed: int) -> Plan:
     return msgspec.structs.replace(plan, duration_s=360.0, rates=rates, blackouts=())
 
 
-def _plan_with(patch: pytest.MonkeyPatch, *, requests_left: int | None = None, bad_gateway: float = 0.0) -> None:
+def _plan_with(
+    patch: pytest.MonkeyPatch,
+    *,
+    requests_left: int | None = None,
+    bad_gateway: float = 0.0,
+    blackouts: tuple[Blackout, ...] = (),
+) -> None:
     """The short plan, with what a mutant needs to show itself soon."""
 
     def plan(seed: int) -> Plan:
         short = short_plan(seed)
         rates = msgspec.structs.replace(short.rates, bad_gateway=bad_gateway)
-        return msgspec.structs.replace(short, requests_left=requests_left, rates=rates, crashes=())
+        return msgspec.structs.replace(short, requests_left=requests_left, rates=rates, blackouts=blackouts, crashes=())
 
     patch.setattr("perpstrader.simulate.seed.plan_of", plan)
 
@@ -264,6 +270,13 @@ def anybody_may_exit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Decider, "_may_exit", nothing)
 
 
+def breakers_stop_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Whatever a breaker says, entries go on."""
+    patch.setattr("perpstrader.trader.guard.entry_refusal", lambda breakers: None)
+    patch.setattr("perpstrader.trader.decisions.entry_refusal", lambda breakers: None)
+    _plan_with(patch, blackouts=(Blackout(60, 110, has_gateway=True),))
+
+
 def locks_nothing(patch: pytest.MonkeyPatch) -> None:
     """The account's lock is a file and no more."""
     patch.setattr("perpstrader.runtime.lock.fcntl.flock", lambda *_: None)
@@ -301,6 +314,8 @@ def forgets_fees(patch: pytest.MonkeyPatch) -> None:
         pytest.param(("S30",), enters_blind, id="S30_an_old_account_is_taken_for_fresh"),
         pytest.param(("S32",), forgets_what_is_in_flight, id="S32_what_is_in_flight_is_forgotten"),
         pytest.param(("S38",), anybody_may_exit, id="S38_anybody_may_exit"),
+        pytest.param(("S42",), breakers_stop_nothing, id="S42_an_open_breaker_stops_no_entry"),
+        pytest.param(("S43",), breakers_stop_nothing, id="S43_what_an_operator_opened_stops_no_entry"),
         pytest.param(("S75",), locks_nothing, id="S75_the_lock_locks_nothing"),
         pytest.param(("S02",), changed_requests(exits_may_flip), id="S02_exits_are_not_reduce_only"),
         pytest.param(("S10",), sends_again_on_unknown, id="S10_an_unknown_entry_is_sent_again"),

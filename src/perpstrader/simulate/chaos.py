@@ -12,7 +12,7 @@ from typing import Final
 from perpstrader.paper.faults import FaultKind, FrameFate, RandomFaults, RequestFate
 from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, Transport, TransportError
 from perpstrader.simulate.invariants import Witness
-from perpstrader.simulate.plan import Crash, Moment, Plan
+from perpstrader.simulate.plan import Blackout, Crash, Moment, Plan
 from perpstrader.simulate.reach import Reach
 from perpstrader.venue.wire import info
 
@@ -48,24 +48,24 @@ class PlannedFaults:
     def of_request(self, path: str) -> RequestFate:
         """See ``Faults``."""
         fate = self._chance.of_request(path)
-        if self._is_dark():
-            fate = RequestFate(FaultKind.REQUEST_LOST)
+        if (dark := self._darkness()) is not None:
+            fate = RequestFate(FaultKind.BAD_GATEWAY if dark.has_gateway else FaultKind.REQUEST_LOST)
         self._note(fate.kind)
         return fate
 
     def of_frame(self) -> FrameFate:
         """See ``Faults``; a stream that breaks is out of reach until the trader has another one."""
         fate = self._chance.of_frame()
-        if self._is_dark():
+        if self._darkness() is not None:
             fate = FaultKind.SOCKET_FROZEN
         self._note(fate)
         if fate in (FaultKind.SOCKET_FROZEN, FaultKind.SOCKET_DROPPED):
             self._reach.lose(STREAM)
         return fate
 
-    def _is_dark(self) -> bool:
+    def _darkness(self) -> Blackout | None:
         now = self._seconds()
-        return any(dark.begin_s <= now < dark.end_s for dark in self._blackouts)
+        return next((dark for dark in self._blackouts if dark.begin_s <= now < dark.end_s), None)
 
     def _note(self, kind: FaultKind | None) -> None:
         if kind is not None and self._is_at_stake():

@@ -68,6 +68,10 @@ class Witness:
         self.orders = 0
         self.longest_unprotected_ms = 0
         self.halted_since_ms: int | None = None
+        self.latched: dict[str, None] = {}
+        """The breakers that an operator has opened, and nobody has closed since."""
+        self.open_breakers: Callable[[], list[str]] = list
+        """Those that stop entries and are not closed, by the trader's own word."""
         self._assets = {asset.coin: asset for asset in assets}
         self._now_ms = now_ms
         self._reach = reach
@@ -112,6 +116,11 @@ class Witness:
                 self.conduct.entry_leaves(meant, self.engine, self.user)
             before = self._bytes_of.setdefault(cloid, body)
             self.judge("S11", before == body, f"the entry {cloid} was sent again in another request")
+            if self.latched:
+                text = f"the entry {cloid} was sent although an operator has opened {', '.join(self.latched)}"
+                self.judge("S43", False, text)
+            if waits := [name for name in self.open_breakers() if name not in self.latched]:
+                self.judge("S42", False, f"the entry {cloid} was sent while {', '.join(waits)} is not closed")
             if self.halted_since_ms is not None:
                 text = f"the entry {cloid} was sent at {self._now_ms()}, halted since {self.halted_since_ms}"
                 self.judge("S40", False, text)
@@ -119,6 +128,13 @@ class Witness:
     def settled_by_answer(self, body: bytes) -> None:
         """The trader knows for certain: the venue has answered this signed request, or not a byte of it went out."""
         self.conduct.arrived([wire.cloid or "" for wire in _orders_in(exchange.decode_request(body))])
+
+    def refused_by_a_breaker(self) -> None:
+        """Somebody wanted an entry while a breaker was not closed, and was refused."""
+        if self.latched:
+            self.judge("S43", True, "")
+        if any(name not in self.latched for name in self.open_breakers()):
+            self.judge("S42", True, "")
 
     def refused_while_halted(self) -> None:
         """Somebody wanted an entry during a halt, and was refused."""

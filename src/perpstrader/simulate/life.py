@@ -38,9 +38,13 @@ class TellWitness(Nobody):
         self._witness.meant(order)
 
     def on_decision(self, trace: Trace) -> None:
-        """A refusal in a halt is an entry that the halt has stopped."""
-        if isinstance(trace.verdict, Refused) and trace.verdict.reason is Reason.HALTED:
+        """A refusal in a halt is an entry that the halt has stopped, one by a breaker one that the breaker has."""
+        if not isinstance(trace.verdict, Refused):
+            return
+        if trace.verdict.reason is Reason.HALTED:
             self._witness.refused_while_halted()
+        elif trace.verdict.reason is Reason.BREAKER_OPEN:
+            self._witness.refused_by_a_breaker()
 
 
 class Life:
@@ -90,6 +94,10 @@ class Life:
             identity=self._identity, is_virtual=True, observer=TellWitness(self._witness),
         )  # fmt: skip
         self.trader, self.commands = await build_trader(self._settings, deps)
+        breakers = self.trader.guard.breakers
+        self._witness.open_breakers = lambda: [
+            status.name for status in breakers.statuses() if status.stops_entries and status.state != "closed"
+        ]
         await self.trader.start()
 
     def operate(self) -> None:

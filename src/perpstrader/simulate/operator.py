@@ -12,13 +12,15 @@ from perpstrader.domain import AccountLockedError, Action, AssetSpec, HaltKind, 
 from perpstrader.runtime import AccountLock, Clock
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.simulate.invariants import STRANGER, Witness
-from perpstrader.trader.commands import Commands, SignalRequest
+from perpstrader.trader.commands import CommandError, Commands, SignalRequest
 from perpstrader.trader.trader import Trader
 
 _STRATEGY: Final = "external"
 _ACTOR: Final = "campaign"
+_STOPPING_ENTRIES: Final = ("venue", "execution", "risk", "state")
 _WEIGHTS: Final = {
-    "signal": 60, "close": 10, "turn": 6, "reduce": 8, "strange": 6, "rival": 2, "halt": 6, "flatten": 3, "resume": 25,
+    "signal": 60, "close": 10, "turn": 6, "reduce": 8, "strange": 8, "rival": 6, "halt": 6, "flatten": 3, "resume": 25,
+    "recover": 3, "latch": 3, "unlatch": 12,
 }  # fmt: skip
 
 
@@ -130,6 +132,28 @@ class Operator:
                 self._witness.judge("S75", False, "a second trader got the lock of the first one's account")
         except AccountLockedError:
             self._witness.judge("S75", True, "")
+
+    async def recover(self) -> None:
+        """Recovery is told by hand to close or halve a position, or to begin counting anew."""
+        held = list(self._trader.execution.desk.positions.holdings)
+        if held:
+            action = self._rng.choice(("close", "reduce", "reset"))
+            with contextlib.suppress(CommandError):  # it may have ended meanwhile
+                await self._commands.recover(self._rng.choice(held), action, "a person helps", actor=_ACTOR)
+
+    async def latch(self) -> None:
+        """A breaker is opened by hand: no entry until it is closed by hand, restarts included (S43)."""
+        name = self._rng.choice(_STOPPING_ENTRIES)
+        result = await self._commands.open_breaker(name, "a person wants to look", actor=_ACTOR)
+        if result.done:
+            self._witness.latched[name] = None
+
+    async def unlatch(self) -> None:
+        """What a person opened a person closes."""
+        if self._witness.latched:
+            name = self._rng.choice(list(self._witness.latched))
+            del self._witness.latched[name]
+            await self._commands.reset_breaker(name, "a person has looked", actor=_ACTOR)
 
     async def halt(self) -> None:
         """No entries from the command's return on."""

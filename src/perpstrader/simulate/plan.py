@@ -19,6 +19,7 @@ _LIGHT: Final = FaultRates(
 )  # fmt: skip
 _ROUGH: Final = 3
 _FEW_REQUESTS: Final = 0.25
+_GATEWAYS: Final = 0.5
 _DEPOSITS_USD: Final = (500, 10_000, 2_000_000, 5_000_000)
 
 
@@ -38,10 +39,11 @@ class Crash(msgspec.Struct, frozen=True):
 
 
 class Blackout(msgspec.Struct, frozen=True):
-    """Nothing reaches the venue between these seconds of the run."""
+    """Nothing reaches the venue between these seconds of the run; with a gateway, that one says so at once."""
 
     begin_s: float
     end_s: float
+    has_gateway: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +91,7 @@ def plan_of(seed: int) -> Plan:
 
 def _blackout(rng: Random, duration_s: float) -> Blackout:
     begin_s = rng.uniform(60, duration_s - 120)
-    return Blackout(begin_s, begin_s + rng.uniform(5, 60))
+    return Blackout(begin_s, begin_s + rng.uniform(5, 60), rng.random() < _GATEWAYS)
 
 
 def _times(rates: FaultRates, factor: int) -> FaultRates:
