@@ -88,6 +88,7 @@ class EvidenceReader:
             range_fraction=self._ranges.fraction(symbol, now_ms),
             acted_ms=self.acted_ms.get(position.episode),
             unprotected_ms=self._unprotected_ms(position),
+            is_protecting=execution.protector.is_busy(symbol),
             is_closing=execution.exits.in_progress(symbol),
             difference=self._difference(symbol),
         )  # fmt: skip

@@ -59,8 +59,9 @@ def build_recovery(
     async def halt(reason: str, actor: str) -> None:
         await trader.halt_in_time(HaltKind.OPERATOR, f"flatten: {reason}", actor)
 
+    limits = Limits(settings.recovery, settings.risk, settings.execution, settings.client.request_timeout_ms)
     return RecoveryService(
-        trader.execution, risk, trader.store, Limits(settings.recovery, settings.risk, settings.execution),
+        trader.execution, risk, trader.store, limits,
         risk_state=lambda: trader.keeper.judged_state, strategies=frozenset(strategies), halt=halt,
         record=_recording(trader.recorder, trader), timer=trader.execution.desk.stages.recovery, watch=watch,
         interval_s=max(settings.recovery.interval_ms / 1000, least_interval_s),

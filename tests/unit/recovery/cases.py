@@ -21,8 +21,9 @@ def limits(**recovery: Any) -> Limits:
     """The shipped settings but for those of recovery that are given; ``execution`` are fields of that section."""
     execution = recovery.pop("execution", {})
     return Limits(
-        RecoverySettings().model_copy(update=recovery), RiskSettings(), ExecutionSettings().model_copy(update=execution)
-    )
+        RecoverySettings().model_copy(update=recovery), RiskSettings(),
+        ExecutionSettings().model_copy(update=execution), request_timeout_ms=10_000,
+    )  # fmt: skip
 
 
 def position(side: Side = Side.LONG, **changes: Any) -> Position:

@@ -154,6 +154,10 @@ def test_S20_a_position_whose_protection_deadline_has_passed_is_closed_unless_co
     assert unprotected(case(held=missing, unprotected_ms=5_000), SHIPPED) is None
     assert _what(unprotected(case(held=missing, unprotected_ms=5_001), SHIPPED)) == (Priority.CRITICAL, Action.CLOSE)
     assert unprotected(case(held=missing, unprotected_ms=9_000, is_closing=True), SHIPPED) is None
+    busy = case(held=missing, unprotected_ms=15_000, is_protecting=True)
+    assert unprotected(busy, SHIPPED) is None
+    hung = case(held=missing, unprotected_ms=15_001, is_protecting=True)
+    assert _what(unprotected(hung, SHIPPED)) == (Priority.CRITICAL, Action.CLOSE)
     assert unprotected(case(unprotected_ms=9_000), SHIPPED) is None
     assert unprotected(case(held={"protection": Protection.EXEMPT}, unprotected_ms=9_000), SHIPPED) is None
 

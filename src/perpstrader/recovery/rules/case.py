@@ -18,11 +18,12 @@ _SHOWN: Final = Context(prec=6)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The settings that rules read."""
+    """The settings that rules read; ``request_timeout_ms`` is how long a request may be without an answer."""
 
     recovery: RecoverySettings
     risk: RiskSettings
     execution: ExecutionSettings
+    request_timeout_ms: int
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     range_fraction: Decimal | None = None
     acted_ms: int | None = None
     unprotected_ms: int = 0
+    is_protecting: bool = False
     is_closing: bool = False
     difference: str = ""
 
