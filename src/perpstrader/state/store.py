@@ -82,13 +82,12 @@ class StateStore:
         the caller's to close.
         """
 
-        def build() -> Self:
-            connection = database.open_database(
+        def connect() -> apsw.Connection:
+            return database.open_database(
                 path, account=account, network=network, new_epoch=new_epoch, durable=durable
             )
-            return cls(connection, path, executor, new_epoch)
 
-        return await executor.run(build)
+        return await executor.run(lambda: cls(connect(), path, executor, new_epoch))
 
     @property
     def epoch(self) -> int:
