@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -18,20 +19,28 @@ from perpstrader.cli.output import print_json, show_table, terminal
 from perpstrader.domain.wording import moment_text, plural
 from perpstrader.trader.commands import HealthView
 
-app = typer.Typer(
-    add_completion=False, invoke_without_command=True,
-    help="What the trader relies on, and what of it is failing; open or reset a breaker by hand.",
-)  # fmt: skip
+app = typer.Typer(add_completion=False)
+Action = Annotated[str, typer.Argument(metavar="open|reset", help="Without it: every breaker, and the health.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="execution, risk, venue, state, recovery or traces.")]
+_ACTIONS = ("open", "reset")
 _COLUMNS = ("breaker", "state", "guards", "failures", "calls", "latency", "what about it")
 _COMPONENTS = ("component", "status", "what was found")
 _STORED = ("breaker", "state", "since", "what about it")
 
 
-@app.callback()
-def breakers(ctx: typer.Context, as_json: Json = False, data_dir: DataDir = None, config: Config = None) -> None:
-    """Every circuit breaker and the last health checks; an open one stops entries and never an exit."""
-    if ctx.invoked_subcommand is not None:
+@app.command()
+def breakers(
+    action: Action = "", name: Name = "", reason: Reason = "", as_json: Json = False, data_dir: DataDir = None,
+    config: Config = None,
+) -> None:  # fmt: skip
+    """What the trader relies on, and what of it fails. An open breaker has entries wait; exits and protection go on.
+
+    ``open NAME`` opens one until it is reset, restarts included; ``reset NAME`` closes it, whatever opened it.
+    """
+    if action:
+        if action not in _ACTIONS or not name:
+            raise CliError(f"write `perpstrader breakers {' or '.join(_ACTIONS)} NAME --reason TEXT`", ExitCode.USAGE)
+        _set(action, name, reason, as_json=as_json, data_dir=data_dir, config=config)
         return
     folder = place(data_dir, config)
     control = find(folder)
@@ -49,23 +58,7 @@ def breakers(ctx: typer.Context, as_json: Json = False, data_dir: DataDir = None
     show_table(console, f"Health: {health.status.value}", _COMPONENTS, found, "Nothing has been checked yet.")
 
 
-@app.command("open")
-def open_one(
-    name: Name, reason: Reason = "", as_json: Json = False, data_dir: DataDir = None, config: Config = None
-) -> None:
-    """Open a breaker until somebody resets it, restarts included; entries wait, exits and protection go on."""
-    _set("open", name, reason, as_json=as_json, data_dir=data_dir, config=config)
-
-
-@app.command("reset")
-def reset(
-    name: Name, reason: Reason = "", as_json: Json = False, data_dir: DataDir = None, config: Config = None
-) -> None:
-    """Close a breaker, whoever or whatever opened it."""
-    _set("reset", name, reason, as_json=as_json, data_dir=data_dir, config=config)
-
-
-def _set(verb: str, name: str, reason: str, *, as_json: bool, data_dir: DataDir, config: Config) -> None:
+def _set(verb: str, name: str, reason: str, *, as_json: bool, data_dir: Path | None, config: Path | None) -> None:
     reason = reason_for(f"breakers {verb}", reason)
     folder = place(data_dir, config)
     control = find(folder)
@@ -97,7 +90,8 @@ def _cells(row: BreakerStatus) -> tuple[str, ...]:
 
 def _about(row: BreakerStatus) -> str:
     if row.state is BreakerState.CLOSED:
-        return f"opened {plural(row.openings, 'time')}; trips at {plural(row.threshold, 'failure')}"
+        opened = f"opened {plural(row.openings, 'time')}" if row.openings else "never opened"
+        return f"{opened}; trips at {plural(row.threshold, 'failure')}"
     since = f"since {moment_text(row.since_ms)} UTC"
     if row.state is BreakerState.LATCHED:
         return f"{since} by {row.actor}: {row.reason}"

@@ -129,16 +129,18 @@ class BreakerSettings(Section):
     """Circuit breakers around each dependency."""
 
     base_backoff_ms: Milliseconds = setting(
-        1_000, "First period of an open breaker.", unit="ms", env="CB_BASE_BACKOFF_MS"
-    )
+        1_000, "First period of an open breaker, where it is longer than the breaker's own.", unit="ms",
+        env="CB_BASE_BACKOFF_MS",
+    )  # fmt: skip
     max_backoff_ms: Milliseconds = setting(
-        60_000, "Longest period of an open breaker.", unit="ms", env="CB_MAX_BACKOFF_MS"
-    )
+        60_000, "What failed probes double a period up to, before its jitter of a fifth.", unit="ms",
+        env="CB_MAX_BACKOFF_MS",
+    )  # fmt: skip
     alert_cooldown_ms: OptionalMilliseconds = setting(
         300_000, "Repeats of an alert within this time are not sent.", unit="ms", env="CB_ALERT_COOLDOWN_MS"
     )
     max_recovery_attempts: int = setting(
-        5, "Failed probes in a row before a person is told.", unit="probes",
+        5, "Failed probes in a row that make an open breaker a critical incident.", unit="probes",
         env="CB_MAX_RECOVERY_ATTEMPTS", ge=1, le=1000,
     )
     failure_rate_fraction: Fraction = setting(

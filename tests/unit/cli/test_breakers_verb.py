@@ -43,6 +43,9 @@ def test_S43_opening_and_resetting_need_a_reason_and_carry_who_and_why(
             assert (code, out.startswith("dep is ")) == (0, True)
         sent = [call for call in commands.calls if call[0] in ("open", "reset")]
         assert sent == [("open", "dep", "night", "terminal:ann", ""), ("reset", "dep", "night", "terminal:ann", "")]
+        for wrong in (("ajar", "dep"), ("open",)):
+            code, _, err = run_cli(capsys, "breakers", *wrong, "--reason", "x", "--data-dir", tmp_path)
+            assert (code, "breakers open or reset NAME" in err) == (2, True)
         code, _, err = run_cli(capsys, "breakers", "reset", "a/b", "--reason", "x", "--data-dir", tmp_path)
         assert code == 1
         assert "a/b" in err or "Not Found" in err
