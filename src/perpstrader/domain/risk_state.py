@@ -10,6 +10,7 @@ import msgspec
 
 from perpstrader.domain.money import ZERO
 from perpstrader.domain.signals import Side
+from perpstrader.domain.wording import moment_text
 
 
 class HaltKind(enum.StrEnum):
@@ -39,6 +40,12 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     until_ms: int | None = None
     flatten: bool = False
+
+    @property
+    def words(self) -> str:
+        """Why entries are stopped, and until when where time ends it."""
+        until = f", until {moment_text(self.until_ms)} UTC" if self.until_ms is not None else ""
+        return f"{self.reason}{until}"
 
 
 class PastEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -255,7 +255,9 @@ class Trader:
         """Asked once more right before an entry goes out (S40): anything that stops entries stops this one too."""
         state = self.keeper.state
         if state.halts:
-            return Refusal(reason=Reason.HALTED, value=state.halts[0].kind.value, hint=state.halts[0].reason)
+            halt = state.halts[0]
+            hint = "" if halt.until_ms is not None else "look at the cause, then `perpstrader resume` with a reason"
+            return Refusal(reason=Reason.HALTED, value=f"{halt.kind.value}: {halt.words}", hint=hint)
         if self._stopping:
             return Refusal(reason=Reason.HALTED, value="stopping", hint="the trader is stopping")
         if self.settings.risk.emergency_stop:
@@ -302,7 +304,7 @@ class Trader:
         """What halts entries until it is released or over, or ``None``; ``no_entries`` tells all that stops them."""
         halts = self.keeper.state.halts
         if halts:
-            return f"halted ({halts[0].kind.value}): {halts[0].reason}"
+            return f"halted ({halts[0].kind.value}): {halts[0].words}"
         return "the trader is stopping" if self._stopping else None
 
     async def halt(self, kind: HaltKind, reason: str, actor: str = "trader") -> None:

@@ -7,7 +7,6 @@ from typing import Final
 
 from perpstrader.domain import Check, HaltKind, Reason
 from perpstrader.domain.risk_state import Halt
-from perpstrader.domain.wording import moment_text
 from perpstrader.risk import losses
 from perpstrader.risk.case import Case
 from perpstrader.risk.rules.checks import at_least, at_most, holds, missing, show, unjudged
@@ -37,10 +36,8 @@ def check_halts(case: Case) -> Iterator[Check]:
 
 
 def _words(halt: Halt) -> str:
-    """Why it is in force, and until when; its kind where the reason's name does not say it already."""
-    kind = "" if halt.kind in _OF_KIND else f"{halt.kind.value}: "
-    until = f", until {moment_text(halt.until_ms)} UTC" if halt.until_ms is not None else ""
-    return f"{kind}{halt.reason}{until}"
+    """Its words, after its kind where the reason's name does not say it already."""
+    return halt.words if halt.kind in _OF_KIND else f"{halt.kind.value}: {halt.words}"
 
 
 def _check_losses(case: Case) -> Iterator[Check]:
