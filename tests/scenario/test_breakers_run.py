@@ -17,6 +17,7 @@ from tests.scenario.market import calm
 from perpstrader.alerts import RingChannel
 from perpstrader.breakers import HealthStatus
 from perpstrader.domain import Side, StateError
+from perpstrader.execution.desk import Desk
 from perpstrader.execution.entry import EntryDesk
 from perpstrader.paper.faults import NO_FAULT, FaultKind, FrameFate, RequestFate
 from perpstrader.recovery.baseline import RecoveryService
@@ -27,6 +28,7 @@ from perpstrader.trader.commands import CommandError
 from perpstrader.trader.guard import Guard
 from perpstrader.trader.health import health_checks
 from perpstrader.trader.trader import Trader
+from perpstrader.venue.contract import NotSent
 
 LONG: Script = {("BTC", 1): go(Side.LONG, 57_000, 66_000)}
 COINS = {"BTC": calm(60_000), "ETH": calm(3_000), "SOL": calm(150)}
@@ -196,6 +198,26 @@ def test_S01_CB_13_with_every_breaker_latched_open_stops_are_placed_and_position
         assert {state(stage, name) for name in stage.trader.guard.breakers.names} == {"latched"}
 
     on_stage(act, explained=False)
+
+
+def test_S01_the_proof_fails_where_an_open_breaker_holds_orders_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: list[Any] = []
+    build, send = Guard.__init__, Desk.send
+
+    def knows(self: Guard, breakers: Any, *args: Any, **more: Any) -> None:
+        known[:] = [breakers]
+        build(self, breakers, *args, **more)
+
+    async def gated(self: Desk, orders: Any, *args: Any) -> Any:
+        """Mutant: no order goes out through an open breaker, whatever it is for."""
+        if known[0].status("venue").state.value != "closed":
+            return [NotSent("the breaker is open")] * len(orders)
+        return await send(self, orders, *args)
+
+    monkeypatch.setattr(Guard, "__init__", knows)
+    monkeypatch.setattr(Desk, "send", gated)
+    with pytest.raises((AssertionError, ValueError)):
+        test_S01_CB_13_with_every_breaker_latched_open_stops_are_placed_and_positions_closed()
 
 
 # --- by hand, restarts ---
