@@ -281,7 +281,7 @@ def test_S05_flatten_works_while_the_store_of_traces_fails() -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(2)
 
-        async def full(*args: object) -> None:
+        async def full(*args: object, **more: object) -> None:
             raise OSError("no space left on device")
 
         store = stage.trader.recorder._store
