@@ -15,6 +15,7 @@ from perpstrader.alerts import Alert, AlertDesk, Channel, RingChannel
 from perpstrader.domain import OrderStatus, Side
 from perpstrader.execution import Note
 from perpstrader.execution.protection import Protector
+from perpstrader.execution.reconcile import Difference
 from perpstrader.simulate import world
 from perpstrader.trader.alarms import Alarms
 from perpstrader.trader.build import Deps
@@ -294,3 +295,24 @@ def test_S45_without_channels_nothing_looks_and_with_them_two_loops_do(ring: Rin
         none.setattr(world, "Deps", Deps)
         without = play({"BTC": calm(60_000)}, {"alpha": {}}, loops)
     assert with_them - without == {"alerts", "alarms"}
+
+
+def test_S45_S52_what_recovery_finds_and_does_is_told_and_so_is_its_end(ring: RingChannel) -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(2)
+        stage.trader.execution.view.frozen["BTC"] = "the venue's position differed"
+        stage.trader.execution.reconciler.followed["BTC"] = Difference("BTC", Decimal(1), Decimal(2))
+        await stage.seconds(30)
+        assert told(ring, "recovery:") == [("recovery:BTC", "new")]
+        stage.trader.execution.view.frozen.clear()
+        await stage.seconds(10)
+        assert told(ring, "recovery:") == [("recovery:BTC", "new"), ("recovery:BTC", "over")]
+        await stage.seconds(60)
+        assert ("recovery-acts:BTC", "new") in [(key.rpartition(":")[0], change) for key, change in told(ring)]
+        await stage.seconds(70)
+        assert stage.position("BTC") == 0
+        exhausted = [alert for alert in ring.alerts if alert.incident.key.startswith("recovery-exhausted:BTC")]
+        assert exhausted[0].incident.severity.name == "CRITICAL"
+
+    stuck = {"recovery.stuck_window_ms": 60_000, "recovery.stuck_action": "reduce", "recovery.max_attempts": 1}
+    on_stage(act, overrides=stuck)
