@@ -1,32 +1,22 @@
-"""``perpstrader traces``: the decision record, read beside a running trader or without one."""
+"""``perpstrader traces list|show|explain``: single decisions, read beside a running trader or without one."""
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import re
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
 
 from perpstrader.cli.exits import CliError, ExitCode
-from perpstrader.cli.options import Config, DataDir, Json, place
+from perpstrader.cli.options import Config, DataDir, Json
 from perpstrader.cli.output import print_json, show_table, terminal
+from perpstrader.cli.traces.record import Replay, record_file, with_store
 from perpstrader.domain import TraceKind
 from perpstrader.domain.wording import moment_text
 from perpstrader.traces import TraceStore, TraceSummary, explain, explain_at, is_answered, life_of
 
-T = TypeVar("T")
-_HELP: Final = "The decision record: every trade and every refusal."
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=_HELP)
-
-_FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{4,64}")
-_Replay = Annotated[
-    str | None, typer.Option("--replay", metavar="latest|FINGERPRINT", help="The record of a replay, not the live one.")
-]
 _TO_THE_MINUTE: Final = re.compile(r"[^:]*(:\d\d)?(Z|[+-]\d\d:?\d\d)?")
 _MINUTE_MS: Final = 60_000
 _SECOND_MS: Final = 1_000
@@ -40,14 +30,13 @@ class Verdict(enum.StrEnum):
     REFUSED = "refused"
 
 
-@app.command("list")
-def list_(
+def list_newest(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 20,
     symbol: Annotated[str | None, typer.Option(help="Of this symbol only.")] = None,
     strategy: Annotated[str | None, typer.Option(help="Of this strategy only.")] = None,
     verdict: Annotated[Verdict | None, typer.Option(help="With this verdict only.")] = None,
     kind: Annotated[TraceKind | None, typer.Option(help="Of this kind only.")] = None,
-    replay: _Replay = None,
+    replay: Replay = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -59,7 +48,7 @@ def list_(
         page = await store.find(symbol=symbol, strategy=strategy, verdict=word, kind=kind, limit=limit)
         return page.rows
 
-    rows = _with_store(_file(data_dir, config, replay), read)
+    rows = with_store(record_file(data_dir, config, replay), read)
     if as_json:
         print_json({"traces": rows})
         return
@@ -74,16 +63,15 @@ def list_(
     show_table(terminal(), "Decisions, newest first", _COLUMNS, cells, "Nothing is recorded that matches.")
 
 
-@app.command()
 def show(
     trace_id: Annotated[str, typer.Argument(metavar="ID", help="As `traces list` prints it.")],
-    replay: _Replay = None,
+    replay: Replay = None,
     data_dir: DataDir = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """One decision with everything that it saw, said and led to, as JSON."""
-    trace = _with_store(_file(data_dir, config, replay), lambda store: store.get(trace_id))
+    trace = with_store(record_file(data_dir, config, replay), lambda store: store.get(trace_id))
     if trace is None:
         raise CliError(f"there is no trace {trace_id}; `perpstrader traces list` shows the newest")
     if as_json:
@@ -94,12 +82,11 @@ def show(
         print(msgspec.json.format(msgspec.json.encode(trace), indent=2).decode())
 
 
-@app.command("explain")
-def explain_(
+def explain_one(
     trace_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="A decision, or --at and --symbol.")] = None,
     at: Annotated[str | None, typer.Option(metavar="2025-05-12T14:05", help="An instant in UTC.")] = None,
     symbol: Annotated[str | None, typer.Option(help="The symbol meant by --at.")] = None,
-    replay: _Replay = None,
+    replay: Replay = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -108,12 +95,12 @@ def explain_(
 
     --at to the minute tells of that minute, to the second of that second; what came again and again is told once.
     """
-    path = _file(data_dir, config, replay)
+    path = record_file(data_dir, config, replay)
     if trace_id is not None:
-        answered, lines = True, _with_store(path, lambda store: _whole_life(store, trace_id))
+        answered, lines = True, with_store(path, lambda store: _whole_life(store, trace_id))
     elif at is not None and symbol is not None:
         time_ms, within_ms = _instant(at), _MINUTE_MS if _TO_THE_MINUTE.fullmatch(at) else _SECOND_MS
-        nearby = _with_store(path, lambda store: store.near(time_ms, symbol, within_ms=within_ms))
+        nearby = with_store(path, lambda store: store.near(time_ms, symbol, within_ms=within_ms))
         answered, lines = is_answered(nearby), explain_at(nearby)
     else:
         raise CliError("name a trace's id, or --at TIME and --symbol SYMBOL", ExitCode.USAGE)
@@ -138,36 +125,3 @@ def _instant(text: str) -> int:
     except ValueError:
         raise CliError(f"--at {text!r} is no instant; write 2025-05-12T14:05 (UTC)", ExitCode.USAGE) from None
     return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _file(data_dir: Path | None, config: Path | None, replay: str | None) -> Path:
-    folder = place(data_dir, config)
-    path = (folder if replay is None else _replay_folder(folder / "replays", replay)) / "traces.db"
-    if not path.exists():
-        raise CliError(f"nothing is recorded at {path}; name the --data-dir that the trader ran with")
-    return path
-
-
-def _replay_folder(replays: Path, name: str) -> Path:
-    """The folder of a replay by the beginning of its fingerprint, or of the newest."""
-    kept = [f for f in replays.iterdir() if f.name[0] != "."] if replays.is_dir() else []
-    found = [folder for folder in kept if (folder / "traces.db").exists()]
-    folders = [folder for folder in found if not folder.is_symlink()]
-    if not folders:
-        raise CliError(f"no replay is kept in {replays}; `perpstrader replay PATH` makes one")
-    if name == "latest":
-        link = replays / "latest"
-        return link if link in found else max(folders, key=lambda folder: folder.stat().st_mtime)
-    matching = [f for f in folders if _FINGERPRINT.fullmatch(name) and f.name.startswith(name.lower())]
-    if len(matching) != 1:
-        known = ", ".join(sorted(f.name[:12] for f in folders)[:5])
-        raise CliError(f"--replay {name} names {len(matching)} replays; give latest, or enough of one of {known}")
-    return matching[0]
-
-
-def _with_store(path: Path, read: Callable[[TraceStore], Awaitable[T]]) -> T:
-    async def main() -> T:
-        async with TraceStore.open(path, read_only=True) as store:
-            return await read(store)
-
-    return asyncio.run(main())
