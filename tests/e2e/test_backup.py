@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,20 @@ def test_a_damaged_backup_restores_nothing(saved: Path, tmp_path: Path) -> None:
         assert done.returncode == 4, done.stderr
         assert "state.db is not what was backed up" in done.stderr or "cut.tar is" in done.stderr
         assert not (tmp_path / "new").exists()
+
+
+def test_a_backup_of_a_newer_program_restores_nothing(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved / "backup", tmp_path / "newer")
+    state, manifest = tmp_path / "newer" / "state.db", tmp_path / "newer" / "backup.json"
+    connection = sqlite3.connect(state)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    told = json.loads(manifest.read_text())
+    told["files"][0]["sha256"] = hashlib.sha256(state.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(told))
+    done = program("restore", tmp_path / "newer", "--data-dir", tmp_path / "new", PERPSTRADER_PRIVATE_KEY=KEY)
+    assert (done.returncode, "schema version 99" in one_sentence(done)) == (4, True)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_backup_that_cannot_be_written_leaves_nothing(saved: Path, tmp_path: Path) -> None:

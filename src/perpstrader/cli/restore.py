@@ -12,6 +12,7 @@ from perpstrader.cli.options import Config, Json, actor, settings_from
 from perpstrader.cli.output import print_json
 from perpstrader.domain.wording import moment_text
 from perpstrader.trader.account import named_account
+from perpstrader.trader.backup import Manifest
 from perpstrader.trader.backup import restore as restore_files
 
 app = typer.Typer(add_completion=False)
@@ -30,9 +31,8 @@ def restore(
     the venue at the start. The original must not trade the account any more.
     """
     settings = settings_from(config, data_dir)
-    manifest = restore_files(backup, data_dir, settings, named_account(settings))
+    manifest = restore_files(backup, data_dir, settings, named_account(settings), _halt)
     since = moment_text(manifest.made_ms)
-    offline.halt(data_dir, f"restored from a backup of {since} UTC; halts set since then are not known", actor())
     if as_json:
         print_json(manifest)
         return
@@ -41,3 +41,9 @@ def restore(
         print(f"  {line}")
     print("  new orders bear a new epoch; entries are halted, because what was halted since the backup is not known")
     print(f"  next: perpstrader run --data-dir {data_dir}, look, then perpstrader resume --reason TEXT")
+
+
+def _halt(folder: Path, manifest: Manifest) -> None:
+    """The store's first change: a new epoch, and no entry until somebody has looked."""
+    since = moment_text(manifest.made_ms)
+    offline.halt(folder, f"restored from a backup of {since} UTC; halts set since then are not known", actor())

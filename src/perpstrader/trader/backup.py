@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -103,11 +103,18 @@ def make_backup(settings: Settings, data_dir: Path, target: Path, *, made_ms: in
     return manifest
 
 
-def restore(backup: Path, data_dir: Path, settings: Settings, account: str | None) -> Manifest:
+def restore(
+    backup: Path,
+    data_dir: Path,
+    settings: Settings,
+    account: str | None,
+    prepare: Callable[[Path, Manifest], object] = lambda folder, manifest: None,
+) -> Manifest:
     """``data_dir`` holds the backup's files, checked to the last byte; whoever opens its ``state.db`` renews the epoch.
 
-    ``account`` is the one that the settings name, ``None`` where they leave it to the paper key. Raises ``BackupError``
-    or ``UsageError``, and has then changed nothing.
+    ``prepare`` has opened the store, in a folder beside, before any of it is there. ``account`` is the one that the
+    settings name, ``None`` where they leave it to the paper key. Raises ``BackupError`` or ``UsageError``, and has then
+    changed nothing.
     """
     for name in (*STORES, KEY):
         if (data_dir / name).exists():
@@ -118,6 +125,7 @@ def restore(backup: Path, data_dir: Path, settings: Settings, account: str | Non
         _unpack(backup, partial)
         manifest = _checked(partial, backup)
         _check_owner(manifest, settings, account)
+        prepare(partial, manifest)
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         # The state last: a directory without it is no store, and no trader begins in half a restore unnoticed.
         for file in sorted(manifest.files, key=lambda file: file.name == STATE):
