@@ -119,7 +119,8 @@ def restore(
     for name in (*STORES, KEY):
         if (data_dir / name).exists():
             raise UsageError(f"{data_dir} holds a {name} already; a restore takes a directory without a store")
-    partial = data_dir.with_name(data_dir.name + ".restoring")
+    place = data_dir.absolute()
+    partial = place.with_name(place.name + ".restoring")
     with _guarded(data_dir, partial):
         partial.mkdir(parents=True, mode=0o700)
         _unpack(backup, partial)
