@@ -18,6 +18,7 @@ from perpstrader.execution import Desk
 from perpstrader.execution.exits import ExitDesk, ExitReport
 from perpstrader.execution.protection import Protector
 from perpstrader.recovery import Action, Disposition, IssueKind, RecoveryError
+from perpstrader.recovery.attempts import Attempts
 from perpstrader.recovery.baseline import RecoveryService
 from perpstrader.recovery.rules import RULES
 from perpstrader.settings import load
@@ -366,6 +367,46 @@ def test_PR08_PR22_two_checks_at_once_make_one_order() -> None:
     play(CRASH, {"alpha": LONG}, act, sound=False)
 
 
+def test_S51_what_is_critical_takes_over_a_reduction_that_does_not_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(15)
+        [run] = stage.trader.recovery.stats().acting
+        assert run == "BTC"
+        held = stage.position("BTC")
+        await stage.seconds(0.2)
+        _quiet_protection(monkeypatch)
+        _falls_through_its_stop(stage)
+        await stage.bar(16)
+        await stage.seconds(4)
+        assert held > 0
+        assert stage.position("BTC") == 0
+        kinds = [h.issue.kind for h in stage.trader.recovery.stats().history if h.disposition is Disposition.ACTING]
+        assert kinds == [IssueKind.STUCK, IssueKind.EXCESSIVE_LOSS]
+        assert stage.trader.recovery.stats().slowest_critical_ms <= 2_000
+        monkeypatch.undo()
+
+    nobody = calm(60_000, 3, bids_usd=1)
+    market = {"BTC": [*calm(60_000, 14), *nobody, Bar(path=(53_000,), gap=True), *calm(53_000)]}
+    play(market, {"alpha": LONG}, act, sound=False,
+         overrides={"recovery.stuck_window_ms": 60_000, "recovery.stuck_action": "reduce"})  # fmt: skip
+
+
+def test_what_is_not_critical_goes_one_position_after_another() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(3)
+        stage.engine.withdraw(stage.user, 900 * MICRO, stage.clock.now_ms())
+        await stage.seconds(90)
+        acts = stage.notes("recovery-acts")
+        done = stage.notes("recovery-done")
+        assert {note.symbol for note in acts} == {"BTC", "ETH"}
+        assert all(later.time_ms >= before.time_ms for later, before in zip(acts[1:], done, strict=False))
+        assert stage.trader.recovery.stats().failed == 0
+        assert all(issue.kind is not IssueKind.RISK_LIMIT for issue in stage.trader.recovery.stats().active)
+
+    both: Script = {**LONG, ("ETH", 1): go(Side.LONG, 2_940)}
+    play(TWO, {"alpha": both}, act, overrides={"recovery.critical_liquidation_fraction": "0.01"})
+
+
 def test_S50_PR09_a_position_whose_data_is_broken_leaves_the_others_served(monkeypatch: pytest.MonkeyPatch) -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(2)
@@ -456,7 +497,7 @@ def test_PR20_the_order_the_trace_and_the_issue_name_each_other() -> None:
     play(CRASH, {"alpha": LONG}, act, sound=False)
 
 
-def test_S52_PR06_PR25_attempts_survive_a_restart_and_end_with_the_episode(tmp_path: Path) -> None:
+def _attempts_over_a_restart(path: Path) -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(2)
         await stage.seconds(130)
@@ -474,8 +515,22 @@ def test_S52_PR06_PR25_attempts_survive_a_restart_and_end_with_the_episode(tmp_p
         await stage.seconds(6)
         assert stage.trader.recovery.stats().attempts == {}
 
-    play(CALM, {"alpha": LONG}, act, state_path=tmp_path / "state.db",
+    play(CALM, {"alpha": LONG}, act, state_path=path,
          overrides={"recovery.stuck_window_ms": 120_000, "recovery.stuck_action": "reduce"})  # fmt: skip
+
+
+def test_S52_PR06_PR25_attempts_survive_a_restart_and_end_with_the_episode(tmp_path: Path) -> None:
+    _attempts_over_a_restart(tmp_path / "state.db")
+
+
+def test_S52_the_proof_fails_where_attempts_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: Attempts, store: object) -> tuple[str, ...]:
+        """Mutant: a new process begins at zero."""
+        return ()
+
+    monkeypatch.setattr(Attempts, "restore", nothing)
+    with pytest.raises(AssertionError):
+        _attempts_over_a_restart(tmp_path / "state.db")
 
 
 def test_S52_PR06_used_up_attempts_are_told_and_what_was_halved_is_closed() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perpstrader.recovery.contract import Action, Issue, IssueKind, Priority
-from perpstrader.recovery.rules.case import Case, Limits, found, hours, unknown
+from perpstrader.recovery.rules.case import Case, Limits, found, span, unknown
 
 
 def stale(case: Case, limits: Limits) -> Issue | None:
@@ -26,8 +26,8 @@ def _older(
         return unknown(case, kind, why, priority)
     if case.age_ms <= limit_ms:
         return None
-    text = f"open for {hours(case.age_ms)}, limit {hours(limit_ms)}; {then}"
+    text = f"open for {span(case.age_ms)}, limit {span(limit_ms)}; {then}"
     return found(
-        case, kind, priority, action, value=hours(case.age_ms), limit=hours(limit_ms), unit="since its first fill",
+        case, kind, priority, action, value=span(case.age_ms), limit=span(limit_ms), unit="since its first fill",
         text=text,
     )  # fmt: skip

@@ -117,6 +117,6 @@ def percent(fraction: Decimal) -> str:
     return f"{fraction * 100:.2f} %"
 
 
-def hours(duration_ms: int) -> str:
-    """The duration in hours with one decimal."""
-    return f"{duration_ms / 3_600_000:.1f} h"
+def span(duration_ms: int) -> str:
+    """The duration in hours, below one in seconds."""
+    return f"{duration_ms / 3_600_000:.1f} h" if duration_ms >= 3_600_000 else f"{duration_ms / 1_000:.0f} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perpstrader.recovery.contract import Action, Issue, IssueKind, Priority
-from perpstrader.recovery.rules.case import Case, Limits, found, hours, percent, unknown
+from perpstrader.recovery.rules.case import Case, Limits, found, percent, span, unknown
 
 _KIND = IssueKind.STUCK
 
@@ -19,13 +19,13 @@ def stuck(case: Case, limits: Limits) -> Issue | None:
         return None
     moved, least = case.range_fraction, settings.stuck_range_fraction
     if moved is None:
-        return unknown(case, _KIND, f"the bars do not cover the last {hours(window_ms)}", Priority.LOW)
+        return unknown(case, _KIND, f"the bars do not cover the last {span(window_ms)}", Priority.LOW)
     if not moved.is_finite():
         return unknown(case, _KIND, f"the bars' range is {moved}", Priority.LOW)
     if moved >= least:
         return None
-    text = f"the market moved {percent(moved)} in {hours(window_ms)}, less than {percent(least)}"
+    text = f"the market moved {percent(moved)} in {span(window_ms)}, less than {percent(least)}"
     return found(
         case, _KIND, Priority.MEDIUM, Action.REDUCE if settings.stuck_action == "reduce" else Action.ALERT,
-        value=percent(moved), limit=percent(least), unit=f"in {hours(window_ms)}", text=text,
+        value=percent(moved), limit=percent(least), unit=f"in {span(window_ms)}", text=text,
     )  # fmt: skip
