@@ -9,6 +9,7 @@ from tests.scenario.kit import Stage, go, play
 from tests.scenario.market import calm
 
 from perpstrader.domain import Side
+from perpstrader.runtime import Answer
 from perpstrader.trader.commands import CommandError
 
 LONG = {("BTC", 1): go(Side.LONG, 57_000, 66_000)}
@@ -66,5 +67,26 @@ def test_an_answer_that_names_a_decision_comes_when_that_can_be_read() -> None:
         assert await store.get(refused.details["trace"]) is not None
         closed = await stage.commands.close("BTC", "enough", actor="tester")
         assert await store.get(closed.details["trace"]) is not None
+
+    play({"BTC": calm(60_000)}, {"alpha": LONG}, act)
+
+
+def test_S05_a_close_in_an_outage_answers_within_a_minute_and_goes_on() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(2)
+        transport = stage.world.transport
+        post, begun_ms = transport.post, stage.clock.now_ms()
+
+        async def down(path: str, body: bytes, *, timeout_s: float) -> Answer:
+            return Answer(502, b"<html><title>502 Bad Gateway</title></html>")
+
+        transport.post = down  # type: ignore[method-assign]  # this scenario's own wire
+        result = await stage.commands.close("BTC", "out", actor="tester")
+        assert (result.done, result.text) == (False, "BTC is not closed within 60 s; the exit goes on until it is")
+        assert stage.clock.now_ms() - begun_ms <= 65_000
+        transport.post = post  # type: ignore[method-assign]  # the venue is back
+        await stage.seconds(30)
+        assert stage.position("BTC") == 0, "the exit went on by itself"
+        assert not stage.listed("BTC")
 
     play({"BTC": calm(60_000)}, {"alpha": LONG}, act)

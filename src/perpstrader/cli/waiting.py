@@ -1,4 +1,4 @@
-"""A command that may take a while: somebody who waits is told every two seconds, and may ask again for its answer."""
+"""A command that may take a while: who waits is told soon and then on, and may ask again for its answer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.domain.wording import plural
 
 TOLD_EVERY_S: Final = 2.0
+_OFTEN: Final = 5
+"""Lines so often at first, then one in the time of as many."""
+
 _KEY_BYTES: Final = 4
 
 
@@ -22,7 +25,7 @@ def new_key() -> str:
 
 
 def carry_out(control: Control, path: str, body: dict[str, Any], *, what: str, again: str = "") -> Any:
-    """The trader's answer to a command; while it works, a line on stderr every two seconds says what is still open.
+    """The trader's answer to a command; while it works, lines on stderr say what is still open.
 
     ``again`` is the command line that asks once more for the answer of the same command, where there is one.
     """
@@ -38,7 +41,8 @@ def carry_out(control: Control, path: str, body: dict[str, Any], *, what: str, a
     started = time.monotonic()
     worker.start()
     while worker.is_alive():
-        worker.join(TOLD_EVERY_S)
+        waited = time.monotonic() - started
+        worker.join(TOLD_EVERY_S if waited < _OFTEN * TOLD_EVERY_S else _OFTEN * TOLD_EVERY_S)
         if worker.is_alive():
             waited = round(time.monotonic() - started)
             print(f"{what}: {_open_positions(control)} ({waited} s)", file=sys.stderr, flush=True)
@@ -53,8 +57,10 @@ def carry_out(control: Control, path: str, body: dict[str, Any], *, what: str, a
 def _open_positions(control: Control) -> str:
     """What the trader still holds, or that it does not say."""
     try:
-        rows = control.get("/api/positions", timeout_s=TOLD_EVERY_S)
+        status = control.get("/api/status", timeout_s=TOLD_EVERY_S)
     except CliError:
         return "the trader does not answer just now; it goes on"
+    rows = status["positions"]
     names = ", ".join(str(row["symbol"]) for row in rows)
-    return f"{plural(len(rows), 'position')} still open: {names}" if rows else "no position is open; verifying"
+    text = f"{plural(len(rows), 'position')} still open: {names}" if rows else "no position is open; verifying"
+    return text if status.get("unreachable_since_ms") is None else f"{text}; the venue does not answer"

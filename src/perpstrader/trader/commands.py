@@ -38,6 +38,7 @@ from perpstrader.trader.trader import Trader
 
 CONFIRMATION_MS: Final = 60_000
 _REMEMBERED: Final = 256
+_PATIENCE_S: Final = 60.0
 _NEEDS_CONFIRMATION: Final = ("flatten", "resume")
 
 
@@ -238,7 +239,7 @@ class Commands:
         return await self._record("resume", {}, actor, reason, left is None, text, key=key)
 
     async def close(self, symbol: str, reason: str, *, actor: str) -> CommandResult:
-        """Close one position, as the operator."""
+        """Close one position, as the operator; answers within a minute, and says where the exit is not through yet."""
         now = self._trader.clock.now_ms()
         holdings = self._trader.execution.desk.positions.holdings
         holding = holdings.get(symbol)
@@ -255,10 +256,10 @@ class Commands:
             episode=holding.episode,
             reason=reason,
         )
-        decision = await self._trader.decider.decide(signal)
-        told = self._told(decision)
-        done = decision.exit.flat if decision.exit is not None else told.done
-        result = msgspec.structs.replace(told, command="close", done=done)
+        task = self._trader.execution.desk.pool.spawn(f"close-{symbol}", self._trader.decider.decide(signal))
+        if task is None:
+            raise CommandError("the trader is stopping; its policy decides what becomes of the position")
+        result = await self._closed(symbol, task)
         self._audit("close", _named(signal), actor, reason, result.text)
         await self._trader.recorder.settle()
         return result
@@ -305,6 +306,17 @@ class Commands:
             near = near_name(symbol, held)
             hint = f"did you mean {near}?" if near else f"open: {', '.join(held) or 'none'}"
             raise CommandError(f"there is no position in {symbol}; {hint}")
+
+    async def _closed(self, symbol: str, task: asyncio.Task[Decision]) -> CommandResult:
+        """What became of it within a minute; an exit that is not through by then goes on."""
+        await asyncio.wait([task], timeout=_PATIENCE_S)
+        if not task.done():
+            text = f"{symbol} is not closed within {_PATIENCE_S:.0f} s; the exit goes on until it is"
+            return CommandResult(command="close", done=False, text=text)
+        decision = task.result()
+        told = self._told(decision)
+        done = decision.exit.flat if decision.exit is not None else told.done
+        return msgspec.structs.replace(told, command="close", done=done)
 
     def _told(self, decision: Decision) -> CommandResult:
         verdict, entry, report = decision.verdict, decision.entry, decision.exit
