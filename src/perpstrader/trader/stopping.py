@@ -46,7 +46,8 @@ async def carry_out(execution: Execution, policy: Policy, within_ms: int) -> Sto
     if policy == "keep":
         bare = _bare(execution)
         wrong += [f"no stop is known to stand for {', '.join(bare)}"] if bare else []
-        did = f"{plural(len(execution.desk.positions.holdings) - len(bare), 'position')} kept under their stops"
+        kept = len(execution.desk.positions.holdings) - len(bare)
+        did = f"{plural(kept, 'position')} kept under {'its stop' if kept == 1 else 'their stops'}"
     elif report is not None and report.verified_flat:
         did = "all positions are closed, as the venue shows"
     else:
