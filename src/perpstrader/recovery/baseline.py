@@ -207,8 +207,7 @@ class RecoveryService:
             self._runs[issue.symbol] = run
 
     def _escalate(self, issue: Issue) -> Action:
-        """The attempts are used up: a person is told, what was halved is closed, and that is tried each minute (S52).
-        """
+        """The attempts are used up: a person is told, what was halved is closed, and that is tried each minute (S52)."""
         tried = self._attempts.of(issue.episode)
         text = f"{tried} attempts did not settle it ({issue.sentence()}); it is closed whole, look at it yourself"
         self._desk.say("recovery-exhausted", issue.symbol, text, episode=issue.episode, grave=True)

@@ -18,9 +18,7 @@ def aged(case: Case, limits: Limits) -> Issue | None:
     return _older(case, IssueKind.AGED, Priority.HIGH, Action.CLOSE, limit, "it is closed") if limit else None
 
 
-def _older(
-    case: Case, kind: IssueKind, priority: Priority, action: Action, limit_ms: int, then: str
-) -> Issue | None:
+def _older(case: Case, kind: IssueKind, priority: Priority, action: Action, limit_ms: int, then: str) -> Issue | None:
     if case.position.opened_ms <= 0 or case.age_ms < 0:
         why = f"it was opened at {case.position.opened_ms}, and it is {case.now_ms} now"
         return unknown(case, kind, why, priority)
