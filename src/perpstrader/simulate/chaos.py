@@ -138,6 +138,7 @@ class MortalTransport:
     async def kill(self) -> None:
         """The process is gone."""
         self._dead = True
+        self._witness.conduct.died()
         self._reach.lose(TRADER)
         await self._inner.close()
 

@@ -77,10 +77,13 @@ class Conduct:
     # --- what the trader learns ---
 
     def born(self) -> None:
-        """Another life begins: it has read nothing, and nobody waits for its exits."""
+        """Another life begins: it has read nothing."""
         self._life += 1
         self._read_ms.clear()
         self._requests_left = _UNREAD
+
+    def died(self) -> None:
+        """The trader is gone: nobody waits for its exits any more."""
         self._wanted_out.clear()
 
     def learned(self, what: str) -> None:
