@@ -18,6 +18,7 @@ import msgspec
 from perpstrader.breakers import Watch
 from perpstrader.domain import ZERO, Candle, Order, RiskState
 from perpstrader.domain.money import MIN_NOTIONAL_USD
+from perpstrader.domain.wording import plural
 from perpstrader.execution import Execution, ExitReport, FlattenReport
 from perpstrader.execution.exits import OnSent
 from perpstrader.monitor import Timer
@@ -209,7 +210,7 @@ class RecoveryService:
     def _escalate(self, issue: Issue) -> Action:
         """The attempts are used up: a person is told, what was halved is closed, and that is tried each minute (S52)."""
         tried = self._attempts.of(issue.episode)
-        text = f"{tried} attempts did not settle it ({issue.sentence()}); it is closed whole, look at it yourself"
+        text = f"{plural(tried, 'attempt')} did not settle it ({issue.sentence()}); it is closed whole, look at it yourself"
         self._desk.say("recovery-exhausted", issue.symbol, text, episode=issue.episode, grave=True)
         self._exhausted[issue.episode] = issue.symbol
         return Action.CLOSE
@@ -299,7 +300,7 @@ class RecoveryService:
     async def _shown(self, symbol: str, before: Decimal, report: ExitReport) -> tuple[bool, str]:
         """Whether the venue itself shows the position gone, or smaller as our fills have it (PR-05, PR-27)."""
         if report.flat and self._desk.positions.size(symbol) == 0:
-            return True, f"{before:f} closed in {report.attempts} order(s); the venue shows it flat"
+            return True, f"{before:f} closed in {plural(report.attempts, "order")}; the venue shows it flat"
         if report.closed <= 0:
             return False, f"nothing was closed: {report.text}"
         for read in range(_READS):
