@@ -127,7 +127,7 @@ class HyperliquidClient:
             since_ms,
             limits.HISTORY_ROWS,
             lambda row: row.time,
-            convert.fill,
+            lambda wire: convert.fill(wire, self._account),
             key=lambda fill: (fill.symbol, fill.tid, fill.buy),
         )
         return sorted(found, key=lambda fill: (fill.time_ms, fill.tid))

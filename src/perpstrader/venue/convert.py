@@ -223,8 +223,13 @@ def order_update(update: wire_account.OrderUpdate) -> OrderRecord:
     return OrderRecord(group=group, status=update.status, order=listed, status_ms=update.status_timestamp)
 
 
-def fill(wire: wire_account.FillWire) -> Fill:
-    """One trade; a liquidation is told by its object, not by the direction's text (API sheet 1.2)."""
+def fill(wire: wire_account.FillWire, account: str) -> Fill:
+    """One trade of ``account``; a liquidation is told by its object, not by the direction's text (API sheet 1.2).
+
+    The object is on both sides of such a trade: where it names another user, that one was liquidated.
+    """
+    forced = wire.liquidation if wire.liquidation is not UNSET else None
+    named = forced.liquidated_user if forced is not None else None
     return Fill(
         tid=wire.tid,
         oid=wire.oid,
@@ -240,7 +245,7 @@ def fill(wire: wire_account.FillWire) -> Fill:
         cloid=wire.cloid if isinstance(wire.cloid, str) else None,
         direction=wire.dir,
         fee_token=wire.fee_token,
-        liquidation=wire.liquidation is not UNSET and wire.liquidation is not None,
+        liquidation=forced is not None and (not isinstance(named, str) or named.lower() == account),
     )
 
 

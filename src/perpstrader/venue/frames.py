@@ -174,7 +174,7 @@ class FrameDesk:
     def _fills(self, frame: ws.Frame) -> None:
         data = ws.USER_FILLS.decode(frame)
         if self._is_ours(data.user) and data.fills:
-            self._handler.on_fills([convert.fill(wire) for wire in data.fills])
+            self._handler.on_fills([convert.fill(wire, self._account) for wire in data.fills])
 
     def _fundings(self, frame: ws.Frame) -> None:
         data = ws.USER_FUNDINGS.decode(frame)

@@ -19,6 +19,8 @@ from perpstrader.venue.wire import account, market
 
 OTHER = "0x" + "cd" * 20
 
+ME = "0x" + "ab" * 20
+
 
 def flow(**delta: Any) -> Decimal | None:
     update = msgspec.convert(frames.ledger(**delta), account.LedgerUpdate)
@@ -100,8 +102,14 @@ def test_an_order_update_has_the_family_of_its_status(status: str, group: OrderG
 
 def test_a_forced_fill_is_told_by_its_object_and_not_by_its_direction() -> None:
     forced = {**frames.fill(), "liquidation": {"markPx": "64000.0", "method": "market"}}
-    assert convert.fill(msgspec.convert(forced, account.FillWire)).liquidation
-    assert not convert.fill(msgspec.convert(frames.fill(), account.FillWire)).liquidation
+    assert convert.fill(msgspec.convert(forced, account.FillWire), ME).liquidation
+    assert not convert.fill(msgspec.convert(frames.fill(), account.FillWire), ME).liquidation
+
+
+def test_who_only_took_the_other_side_of_a_liquidation_was_not_liquidated() -> None:
+    for user, ours in ((ME.upper().replace("0X", "0x"), True), ("0x" + "2" * 40, False)):
+        forced = {**frames.fill(), "liquidation": {"markPx": "64000.0", "method": "market", "liquidatedUser": user}}
+        assert convert.fill(msgspec.convert(forced, account.FillWire), ME).liquidation is ours
 
 
 def test_delisted_assets_keep_their_index_and_the_others_theirs() -> None:
