@@ -208,9 +208,9 @@ class RecoveryService:
             self._runs[issue.symbol] = run
 
     def _escalate(self, issue: Issue) -> Action:
-        """The attempts are used up: a person is told, what was halved is closed, and that is tried each minute (S52)."""
+        """The attempts are used up: a person is told; what was halved is closed, which is tried each minute (S52)."""
         tried = self._attempts.of(issue.episode)
-        text = f"{plural(tried, 'attempt')} did not settle it ({issue.sentence()}); it is closed whole, look at it yourself"
+        text = f"{plural(tried, 'attempt')} did not settle it ({issue.sentence()}); it is closed whole: look at it"
         self._desk.say("recovery-exhausted", issue.symbol, text, episode=issue.episode, grave=True)
         self._exhausted[issue.episode] = issue.symbol
         return Action.CLOSE
@@ -300,7 +300,7 @@ class RecoveryService:
     async def _shown(self, symbol: str, before: Decimal, report: ExitReport) -> tuple[bool, str]:
         """Whether the venue itself shows the position gone, or smaller as our fills have it (PR-05, PR-27)."""
         if report.flat and self._desk.positions.size(symbol) == 0:
-            return True, f"{before:f} closed in {plural(report.attempts, "order")}; the venue shows it flat"
+            return True, f"{before:f} closed in {plural(report.attempts, 'order')}; the venue shows it flat"
         if report.closed <= 0:
             return False, f"nothing was closed: {report.text}"
         for read in range(_READS):

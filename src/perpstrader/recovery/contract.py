@@ -173,7 +173,7 @@ class RecoveryService(Protocol):
         ...
 
     async def check(self) -> tuple[Issue, ...]:
-        """One check of all positions; what it found. One that overlaps another does nothing and returns its findings."""
+        """One check of all positions; what it found. One that overlaps another returns that one's findings."""
         ...
 
     def on_market(self, symbol: str) -> None:
