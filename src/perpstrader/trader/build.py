@@ -216,7 +216,8 @@ async def _client(
     timeout_s = settings.client.request_timeout_ms / 1000
     limited: Transport = guarded
     if settings.venue.network != "paper" or settings.paper.enforce_limits:
-        limited = WeighedTransport(guarded, clock)
+        weight, kept = settings.client.weight_per_minute, float(settings.client.exit_reserve_fraction)
+        limited = WeighedTransport(guarded, clock, limit=weight, reserve=kept)
     transport = MeasuredTransport(limited, stages)
     client: HyperliquidClient
     if settings.rollout.client == "baseline":

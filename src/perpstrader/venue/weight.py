@@ -15,12 +15,10 @@ import msgspec
 
 from perpstrader.runtime import Answer, Clock, CloseHandler, FrameHandler, Socket, Transport, TransportError
 from perpstrader.venue.wire import exchange, info, weights
-from perpstrader.venue.wire.limits import IP_WEIGHT_PER_MINUTE
 
 MINUTE_MS: Final = 60_000
-PATIENT_CEILING: Final = 800
-URGENT_CEILING: Final = 1_000
-LIGHT_CEILING: Final = 1_100
+_PATIENT_FRACTION: Final = 0.8
+"""Of what reads may use, the share up to which those do that nobody is in a hurry for."""
 
 _LIGHT_WEIGHT: Final = 2
 _URGENT: Final = frozenset({"userFillsByTime", "frontendOpenOrders"})
@@ -63,11 +61,18 @@ class MinuteWeight:
 
 
 class WeighedTransport:
-    """What ``inner`` does, within the minute's weight; a read that has no room raises ``TransportError`` unsent."""
+    """What ``inner`` does, within ``limit`` of weight a minute; a read without room raises ``TransportError`` unsent.
 
-    def __init__(self, inner: Transport, clock: Clock) -> None:
+    ``reserve`` is the fraction kept for signed actions; the light reads that these need may use half of it.
+    """
+
+    def __init__(self, inner: Transport, clock: Clock, *, limit: int, reserve: float) -> None:
         self._inner = inner
         self._clock = clock
+        self._limit = limit
+        self._light = int(limit * (1 - reserve / 2))
+        self._urgent = int(limit * (1 - reserve))
+        self._patient = int(self._urgent * _PATIENT_FRACTION)
         self.minute = MinuteWeight(clock)
         self.kept_back = 0
         """Reads that were not sent for want of room."""
@@ -99,14 +104,14 @@ class WeighedTransport:
         return answer
 
     async def _make_room(self, kind: str, weight: int, timeout_s: float) -> None:
-        ceiling = LIGHT_CEILING if weight <= _LIGHT_WEIGHT else URGENT_CEILING if kind in _URGENT else PATIENT_CEILING
-        left_s = timeout_s if ceiling == PATIENT_CEILING else 0.0
+        ceiling = self._light if weight <= _LIGHT_WEIGHT else self._urgent if kind in _URGENT else self._patient
+        left_s = timeout_s if ceiling == self._patient else 0.0
         while self.minute.spent + weight > ceiling:
             pause_s = min(left_s, self.minute.more_room_in_s)
             if pause_s <= 0:
                 self.kept_back += 1
                 raise TransportError(
-                    f"{kind} was not asked for: {self.minute.spent} of the venue's {IP_WEIGHT_PER_MINUTE} a minute are "
+                    f"{kind} was not asked for: {self.minute.spent} of {self._limit} of weight a minute are "
                     "spent, and what is left is kept for orders and cancels; it is asked again",
                     sent=False,
                 )

@@ -57,7 +57,7 @@ Asked = list[tuple[bytes, int]]
 def test_S18_reads_alone_never_exceed_the_minute(asked: Asked) -> None:
     async def main(clock: VirtualClock) -> int:
         venue = Venue(clock, rows=60)
-        wire = WeighedTransport(venue, clock)
+        wire = WeighedTransport(venue, clock, limit=IP_WEIGHT_PER_MINUTE, reserve=0.2)
         for body, pause_ms in asked:
             with contextlib.suppress(TransportError):
                 await wire.post("/info", body, timeout_s=5)
@@ -70,7 +70,7 @@ def test_S18_reads_alone_never_exceed_the_minute(asked: Asked) -> None:
 def test_S18_actions_pass_when_reads_are_kept_back() -> None:
     async def main(clock: VirtualClock) -> None:
         venue = Venue(clock)
-        wire = WeighedTransport(venue, clock)
+        wire = WeighedTransport(venue, clock, limit=IP_WEIGHT_PER_MINUTE, reserve=0.2)
         refused = 0
         for body in [FILLS] * 60 + [BOOK] * 200:
             try:
@@ -87,8 +87,8 @@ def test_S18_actions_pass_when_reads_are_kept_back() -> None:
 
 def test_a_patient_read_waits_for_room_and_an_urgent_one_is_told_at_once() -> None:
     async def main(clock: VirtualClock) -> None:
-        wire = WeighedTransport(Venue(clock), clock)
-        for _ in range(40):
+        wire = WeighedTransport(Venue(clock), clock, limit=IP_WEIGHT_PER_MINUTE, reserve=0.2)
+        for _ in range(38):
             await wire.post("/info", CANDLES, timeout_s=5)
             await clock.sleep(1)
         begun = clock.now_ms()
@@ -107,7 +107,7 @@ def test_a_patient_read_waits_for_room_and_an_urgent_one_is_told_at_once() -> No
 
 def test_a_minute_later_all_of_it_is_free() -> None:
     async def main(clock: VirtualClock) -> list[int]:
-        wire = WeighedTransport(Venue(clock), clock)
+        wire = WeighedTransport(Venue(clock), clock, limit=IP_WEIGHT_PER_MINUTE, reserve=0.2)
         spent = []
         for _ in range(4):
             await wire.post("/info", FILLS, timeout_s=5)
@@ -118,3 +118,16 @@ def test_a_minute_later_all_of_it_is_free() -> None:
     spent = run_virtual(main, start_ms=1_700_000_000_000)
     assert spent == [20, 40, 60, 60]
     assert all(after >= before for before, after in pairwise(spent))
+
+
+@pytest.mark.parametrize(("limit", "reserve", "reads"), [(1_200, 0.2, 48), (600, 0.2, 24), (1_200, 0.5, 30)])
+def test_the_settings_say_how_much_reads_may_use(limit: int, reserve: float, reads: int) -> None:
+    async def main(clock: VirtualClock) -> int:
+        venue = Venue(clock)
+        wire = WeighedTransport(venue, clock, limit=limit, reserve=reserve)
+        for _ in range(100):
+            with contextlib.suppress(TransportError):
+                await wire.post("/info", FILLS, timeout_s=5)
+        return len(venue.came)
+
+    assert run_virtual(main, start_ms=1_700_000_000_000) == reads
