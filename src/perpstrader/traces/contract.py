@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from perpstrader.domain.traces import Trace, TraceKind
+from perpstrader.traces.outcomes import Bin, Outcome
 from perpstrader.traces.records import (
     Counters,
     CycleNote,
@@ -139,6 +140,21 @@ class TraceStore(Protocol):
 
     async def stats(self) -> TraceStats:
         """Totals by kind, verdict, reason, symbol and strategy, and the counters."""
+        ...
+
+    async def outcomes(
+        self, by: Sequence[str] = (), *, since_ms: int | None = None, until_ms: int | None = None
+    ) -> tuple[Outcome, ...]:
+        """What came of the decisions, one row for each value of ``by``, in their order; see ``traces.outcomes``.
+
+        Of whole UTC days, from that of ``since_ms`` to that of ``until_ms``, pruned ones included. ``by`` may name day,
+        symbol, strategy, regime, kind, verdict, reason; ``TraceError`` for another name.
+        """
+        ...
+
+    async def calibration(self, *, since_ms: int | None = None, until_ms: int | None = None) -> tuple[Bin, ...]:
+        """Confidence against outcome, in tenths, of the kept decisions that ended, accepted in that (inclusive) time.
+        """
         ...
 
     async def dead_letters(self, limit: int = 50) -> list[DeadLetter]:

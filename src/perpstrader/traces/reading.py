@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import apsw
 
 from perpstrader.domain.traces import Trace, TraceKind
-from perpstrader.traces import chain, queries
+from perpstrader.traces import chain, outcomes, queries
 from perpstrader.traces.contract import MAX_LIMIT, NEAR_MS
+from perpstrader.traces.outcomes import Bin, Outcome
 from perpstrader.traces.records import Counters, DeadLetter, Nearby, Page, TraceStats, TraceSummary, Verification
 
 T = TypeVar("T")
@@ -94,6 +95,16 @@ class Reads(ABC):
     async def stats(self) -> TraceStats:
         """Totals over the file, and the counters."""
         return await self._read(lambda connection: queries.stats(connection, self.counters))
+
+    async def outcomes(
+        self, by: Sequence[str] = (), *, since_ms: int | None = None, until_ms: int | None = None
+    ) -> tuple[Outcome, ...]:
+        """What came of the decisions, by the named columns."""
+        return await self._read(lambda connection: outcomes.outcomes(connection, by, since_ms, until_ms))
+
+    async def calibration(self, *, since_ms: int | None = None, until_ms: int | None = None) -> tuple[Bin, ...]:
+        """Confidence against outcome, in tenths."""
+        return await self._read(lambda connection: outcomes.calibration(connection, since_ms, until_ms))
 
     async def dead_letters(self, limit: int = 50) -> list[DeadLetter]:
         """What could not be recorded, newest first."""

@@ -125,7 +125,31 @@ _V3: Final = (
     "ALTER TABLE trace ADD COLUMN leased_by TEXT NOT NULL DEFAULT ''",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
+_WON: Final = "max(0, {0})"
+
+# What was won, so that the profit factor is known; what was lost follows from the net.
+_V4: Final = (
+    "ALTER TABLE daily ADD COLUMN won_micro_usd INTEGER NOT NULL DEFAULT 0",
+    f"""UPDATE daily SET won_micro_usd = (SELECT coalesce(sum({_WON.format(_MICRO.format(""))}), 0) FROM trace WHERE
+        accepted_ms / 86400000 = daily.day AND (symbol, strategy, regime, kind, verdict, reason) =
+        (daily.symbol, daily.strategy, daily.regime, daily.kind, daily.verdict, daily.reason))""",
+    "DROP TRIGGER daily_insert",
+    f"""CREATE TRIGGER daily_insert AFTER INSERT ON trace BEGIN
+        INSERT INTO daily ({_KEY}, n, executed, failed, ended, wins, net_micro_usd, won_micro_usd)
+        VALUES (new.accepted_ms / 86400000, new.symbol, new.strategy, new.regime, new.kind, new.verdict, new.reason,
+        {_measures("new.")}, {_WON.format(_MICRO.format("new."))})
+        ON CONFLICT DO UPDATE SET n = n + 1, executed = executed + excluded.executed, failed = failed + excluded.failed,
+        ended = ended + excluded.ended, wins = wins + excluded.wins,
+        net_micro_usd = net_micro_usd + excluded.net_micro_usd, won_micro_usd = won_micro_usd + excluded.won_micro_usd;
+        END""",
+    f"""CREATE TRIGGER daily_won AFTER UPDATE OF outcome_usd ON trace
+        WHEN new.outcome_usd IS NOT old.outcome_usd BEGIN
+        UPDATE daily SET won_micro_usd = won_micro_usd + {_WON.format(_MICRO.format("new."))}
+        - {_WON.format(_MICRO.format("old."))} WHERE {_THIS_DAY};
+        END""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4)
 """Step n (from 1) leads from version n - 1 to version n; none is ever edited once released."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -1,0 +1,64 @@
+"""``perpstrader traces verify|prune|retrain``: is the record whole, and how much of it is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+import typer
+
+from perpstrader.cli.exits import CliError, ExitCode
+from perpstrader.cli.options import Config, DataDir, Json, Yes
+from perpstrader.cli.output import print_json
+from perpstrader.cli.traces.record import Replay, record_file, with_store
+from perpstrader.traces import TraceStore, Verification
+
+
+def verify(replay: Replay = None, as_json: Json = False, data_dir: DataDir = None, config: Config = None) -> None:
+    """Check every digest of the chain and each summary; exit code 4 where the record is not what was written."""
+    found: Verification = with_store(record_file(data_dir, config, replay), lambda store: store.verify())
+    if as_json:
+        print_json({"ok": found.ok, "checked": found.checked, "bad_entry": found.bad_entry, "bad_id": found.bad_id,
+                    "problem": found.problem})  # fmt: skip
+    elif found.ok:
+        print(f"{found.checked} entries are as they were written")
+    else:
+        print(f"entry {found.bad_entry} ({found.bad_id}) is not as it was written: {found.problem}")
+    if not found.ok:
+        raise typer.Exit(ExitCode.UNSAFE)
+
+
+def prune(
+    before: Annotated[str, typer.Option("--before", metavar="2025-05-12", help="Remove what is older (UTC).")],
+    yes: Yes = False,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Remove old decisions for good; the sums of their days stay, and the newest day of the record always does."""
+    try:
+        day = date.fromisoformat(before)
+    except ValueError:
+        raise CliError(f"--before {before!r} is no day; write 2025-05-12 (UTC)", ExitCode.USAGE) from None
+    path = record_file(data_dir, config, None)
+    if not yes and not typer.confirm(f"Remove every decision before {day} UTC from {path} for good?", err=True):
+        raise CliError("nothing was removed")
+    before_ms = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
+    removed = with_store(path, lambda store: store.prune(before_ms=before_ms), read_only=False)
+    if as_json:
+        print_json({"removed": removed, "before_ms": before_ms})
+    else:
+        print(f"{removed} decisions from before {day} are removed")
+
+
+def retrain(as_json: Json = False, data_dir: DataDir = None, config: Config = None) -> None:
+    """Train the packing on the newest decisions; a trader uses it from its next start."""
+
+    async def work(store: TraceStore) -> int:
+        return await store.retrain()
+
+    number = with_store(record_file(data_dir, config, None), work, read_only=False)
+    if as_json:
+        print_json({"dictionary": number})
+    else:
+        print(f"dictionary {number} packs what is recorded from the next start on")
