@@ -71,7 +71,7 @@ class Conduct:
         self._wanted_out: dict[str, int] = {}
         self._exits_out: dict[str, list[SentExit]] = {}
         self._last_exit_ms: dict[str, int] = {}
-        self._tightest: dict[str, Decimal] = {}
+        self._tightest: dict[str, int] = {}
         self._requests_left = _UNREAD
 
     # --- what the trader learns ---
@@ -173,7 +173,7 @@ class Conduct:
     # --- what the venue has ---
 
     def stop_placed(self, order: NewOrder, meant: Order) -> None:
-        """A stop's limit lies beyond its trigger, and no stop of an episode is wider than one before it (S22)."""
+        """A stop's limit lies beyond its trigger, and none is wider than one that guarded its episode alone (S22)."""
         trigger = order.trigger
         if trigger is None or trigger.tpsl is not Tpsl.SL:
             return
@@ -182,9 +182,14 @@ class Conduct:
         beyond = (trigger.trigger_px - order.limit_px) * sign > 0
         self._judge("S22", beyond, f"{told} has its limit at {order.limit_px}, which is not beyond it")
         episode, price = meant.intent.episode, trigger.trigger_px * sign
-        tightest = self._tightest.setdefault(episode, Decimal(price))
+        tightest = self._tightest.get(episode, price)
         self._judge("S22", price >= tightest, f"{told} is wider than {abs(tightest)}, where one of {episode} lay")
-        self._tightest[episode] = max(tightest, Decimal(price))
+
+    def stop_stands(self, order: OrderView, episode: str) -> None:
+        """The only stop over a position: one that was placed beside another and taken back again never stood alone."""
+        if order.trigger is not None:
+            price = order.trigger.trigger_px * (-1 if order.is_buy else 1)
+            self._tightest[episode] = max(self._tightest.get(episode, price), price)
 
     def entry_filled(self, coin: str, engine: Exchange, user: str) -> None:
         """Right after an approval has become a position, liquidation is far away (S22)."""

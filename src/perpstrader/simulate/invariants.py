@@ -217,7 +217,10 @@ class Witness:
     def _watch_protection(self, positions: dict[str, int], listed: Sequence[OrderView]) -> None:
         now = self._now_ms()
         for coin, size in positions.items():
-            if not any(_covers(order, coin, size) for order in listed):
+            stops = [order for order in listed if _covers(order, coin, size)]
+            if len(stops) == 1 and (meant := self._intents.get(stops[0].cloid or "")) is not None:
+                self.conduct.stop_stands(stops[0], meant.intent.episode)
+            if not stops:
                 self._uncovered_since.setdefault(coin, now)
             elif self._sizes.get(coin) != size or coin in self._uncovered_since:
                 self._protected(coin, now)
