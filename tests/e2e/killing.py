@@ -183,6 +183,13 @@ class Disk:
         return {row["tid"]: row for row in self.rows["fills"]}
 
 
+def tried_in_vain(folder: Path) -> None:
+    """A dead trader's store says that recovery has tried its open positions twice, which seldom happens by itself."""
+    connection = apsw.Connection(str(folder / "state.db"))
+    connection.execute("UPDATE episodes SET recovery_attempts = 2 WHERE ended_ms IS NULL").fetchall()
+    connection.close()
+
+
 class Life:
     """One process of the trader, from its start until it is killed; at the latest when the exchange ends."""
 
@@ -204,7 +211,10 @@ class Life:
 
     def until_ready(self) -> None:
         """The trader says that it runs, which it does when it has compared and protected."""
-        wait_until(self._is_ready, self.process, look_s=0.01)
+        try:
+            wait_until(self._is_ready, self.process, look_s=0.01)
+        except AssertionError:
+            raise AssertionError(f"the trader did not start: {self.output()[-2_000:]}") from None
 
     def _is_ready(self) -> bool:
         run = read_run_file(self.folder)

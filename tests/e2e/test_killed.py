@@ -10,12 +10,15 @@ import faulthandler
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from tests.e2e.killing import Disk, Exchange, Life, Round, exchange
+from tests.e2e.killing import Disk, Exchange, Life, Round, exchange, tried_in_vain
 from tests.e2e.processes import wait_until
 from tests.e2e.slow_wire import SlowWire, slow_wire
+
+from perpstrader.cli.exits import CliError
 
 SEED = 20_250_203
 LATE_S = 1.0
@@ -36,6 +39,7 @@ def test_S10_S11_S20_S40_S54_S55_a_killed_trader_goes_on_with_nothing_lost_doubl
     record_property("start_to_protected_p99_s", round(times[min(len(times) - 1, len(times) * 99 // 100)], 2))
     record_property("longest_seen_without_stop_s", round(run.bare_s, 2))
     record_property("halts_kept", run.latches)
+    record_property("recovery_attempts_kept", run.attempts)
     record_property("load_average", round(os.getloadavg()[0], 1))
     record_property("orders", len(venue.oids))
     record_property("fills", len(venue.fills))
@@ -51,6 +55,7 @@ class Kills:
         self.unready = 0
         self.account = ""
         self.latches = 0
+        self.attempts = 0
 
     def play(self, rounds: int) -> None:
         """So many kills; the last trader is killed too."""
@@ -65,7 +70,10 @@ class Kills:
             self._kill(life)
             if self.rng.random() < 0.15:
                 self._kill_in_the_start()
+            if number % 7 == 5:
+                tried_in_vain(self.folder)
             before = Disk.of_dead(self.folder)
+            self.attempts += sum(attempts for _, attempts in before.attempts().values()) if number % 7 == 5 else 0
             assert len(before.latched()) == len(before.halts()) == (number % 7 == 3)
             life = Life(self.folder, self.wire.port)
             life.until_ready()
@@ -94,6 +102,7 @@ class Kills:
         """
         reason = {"reason": f"round {number}"}
         if number % 7 == 3:
+            self._recover(life, reason)
             assert life.control().post("/api/halt", reason)["done"]
             assert life.control().post("/api/breakers/venue/open", reason)["done"]
             self.latches += 1
@@ -101,6 +110,13 @@ class Kills:
             assert life.control().post("/api/breakers/venue/reset", reason)["done"]
             token = life.control().post("/api/prepare", {"action": "resume", "arguments": reason})["token"]
             assert life.control().post("/api/resume", {**reason, "token": token})["done"]
+
+    def _recover(self, life: Life, reason: dict[str, str]) -> None:
+        """Half of a position is taken out by recovery, which counts that; its strategy may be quicker and close it."""
+        wait_until(lambda: bool(life.control().get("/api/positions")), life.process, look_s=0.05)
+        for row in life.control().get("/api/positions"):
+            with suppress(CliError):
+                life.control().post(f"/api/positions/{row['symbol']}/recover", {**reason, "action": "reduce"})
 
     def _watch(self, life: Life, seconds: float, *, at_an_order: bool) -> None:
         """Let it trade, until the venue shows something new where that is wanted; how long a position was seen without
