@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 import msgspec
 
 from perpstrader.domain.market import Candle, MarketSnapshot
+from perpstrader.domain.money import AssetSpec
 from perpstrader.domain.orders import Fill, Order
+from perpstrader.domain.portfolio import Portfolio
+from perpstrader.domain.risk_state import RiskState
 from perpstrader.domain.signals import Signal
 from perpstrader.domain.verdicts import Approved, Refused
 
@@ -41,12 +45,47 @@ class PortfolioDigest(msgspec.Struct, frozen=True, kw_only=True):
     as_of_ms: int
 
 
+class DecisionInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules read besides signal and market, so that a decision can be judged again; built by ``of``.
+
+    ``assets`` are those of the symbol and of everything held or reserved. What of ``account`` has no order is kept
+    apart and in order, so that the same decision is the same text.
+    """
+
+    account: Portfolio
+    state: RiskState
+    assets: tuple[AssetSpec, ...]
+    exits_in_flight: tuple[str, ...] = ()
+    entries_in_flight: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, symbol: str, portfolio: Portfolio, state: RiskState, assets: Mapping[str, AssetSpec]
+    ) -> DecisionInputs:
+        """The inputs of a judgement of ``symbol``; ``assets`` may be all of the venue's."""
+        read = dict.fromkeys([symbol, *portfolio.positions, *(r.symbol for r in portfolio.reservations)])
+        return cls(
+            account=msgspec.structs.replace(portfolio, exits_in_flight=frozenset(), entries_in_flight=frozenset()),
+            state=state, assets=tuple(assets[name] for name in read if name in assets),
+            exits_in_flight=tuple(sorted(portfolio.exits_in_flight)),
+            entries_in_flight=tuple(sorted(portfolio.entries_in_flight)),
+        )  # fmt: skip
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """The account as the rules saw it."""
+        return msgspec.structs.replace(
+            self.account, exits_in_flight=frozenset(self.exits_in_flight),
+            entries_in_flight=frozenset(self.entries_in_flight),
+        )  # fmt: skip
+
+
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """One decision with its inputs and their ages, each rule's value and limit, the verdict and what came of it.
 
     ``id`` is time-ordered and unique in the run. ``sequence`` numbers the decisions of a run. ``accepted_ms`` is when
     it was decided, not when it was stored (TS-10). ``completed`` tells a run without error; profit is another matter
-    (TS-22).
+    (TS-22). ``inputs`` are there where the rules judged, ``portfolio`` wherever the account was read.
     """
 
     id: str
@@ -63,6 +102,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     candle: Candle | None = None
     market: MarketSnapshot | None = None
     portfolio: PortfolioDigest | None = None
+    inputs: DecisionInputs | None = None
     ages_ms: dict[str, int] = msgspec.field(default_factory=dict)
     regime: str = ""
     indicators: dict[str, float] = msgspec.field(default_factory=dict)

@@ -22,6 +22,7 @@ from perpstrader.domain import (
     Approved,
     BarHistory,
     Candle,
+    DecisionInputs,
     MarketSnapshot,
     Portfolio,
     Reason,
@@ -134,14 +135,20 @@ class Decider:
         started = self._stages.evidence.now()
         evidence = await self._evidence(signal.symbol)
         self._stages.evidence.since(started, ok=not isinstance(evidence, Refusal))
+        inputs = None
         if isinstance(evidence, Refusal):
             verdict: Verdict = Refused(signal=signal, refusals=(evidence,), decided_ms=self._clock.now_ms())
             portfolio, market = self._execution.view.build(), self._market.snapshot(signal.symbol)
         else:
             portfolio, market = evidence
             market = msgspec.structs.replace(market, bars=self.bars(signal.symbol))
+            state, assets = self._risk_state(), self._execution.desk.assets
+            inputs = DecisionInputs.of(signal.symbol, portfolio, state, assets)
             with self._stages.risk.measure():
-                verdict = self._judge(signal, portfolio, market)
+                verdict = self._risk.approve(
+                    signal, portfolio, market, assets.get(signal.symbol), state,
+                    self._execution.desk.venue_clock.now_ms(),
+                )  # fmt: skip
         self._time_decision(came_ns)
         trace = self._recorder.make(
             TraceKind.DECISION,
@@ -152,6 +159,7 @@ class Decider:
             candle=candle,
             market=market,
             portfolio=portfolio,
+            inputs=inputs,
             indicators=indicators,
             led_to_order=isinstance(verdict, Approved),
         )
@@ -207,12 +215,6 @@ class Decider:
         self._execution.desk.pool.spawn("reconcile", self._execution.reconciler.run())
         hint = "the venue's positions are not what the fills add up to; comparing again"
         return Refusal(reason=Reason.NOT_RECONCILED, hint=hint)
-
-    def _judge(self, signal: Signal, portfolio: Portfolio, market: MarketSnapshot) -> Verdict:
-        asset = self._execution.desk.assets.get(signal.symbol)
-        return self._risk.approve(
-            signal, portfolio, market, asset, self._risk_state(), self._execution.desk.venue_clock.now_ms()
-        )
 
     def _waits_for_traces(self) -> bool:
         """A record that keeps failing is no longer waited for; that is told as an incident (S62)."""

@@ -16,6 +16,7 @@ import msgspec
 from perpstrader.breakers import Watch, unwatched
 from perpstrader.domain import (
     Candle,
+    DecisionInputs,
     Fill,
     MarketSnapshot,
     Order,
@@ -102,6 +103,7 @@ class Recorder:
         candle: Candle | None = None,
         market: MarketSnapshot | None = None,
         portfolio: Portfolio | None = None,
+        inputs: DecisionInputs | None = None,
         indicators: Mapping[str, float] | None = None,
         steps: tuple[str, ...] = (),
         errors: tuple[str, ...] = (),
@@ -126,6 +128,7 @@ class Recorder:
             candle=candle,
             market=market,
             portfolio=_digest(portfolio) if portfolio is not None else None,
+            inputs=inputs,
             ages_ms=_ages(market, portfolio, now),
             indicators=dict(indicators or {}),
             steps=tuple(Step(time_ms=now, text=text) for text in steps),
