@@ -244,10 +244,22 @@ class Protector:
             await self._fills.poll(max(order.sent_ms, record.status_ms))
             self._desk.pool.spawn(f"fills-{order.cloid}", self._fills.complete(order.cloid, record.status_ms))
 
+    def _tighter_at_the_venue(self, holding: Holding, planned: Order) -> Decimal | None:
+        """Where a stop of a move that nobody could confirm may rest: the next one may not lie further away (S22)."""
+        orders = [o for o in self._desk.orders.live(holding.symbol, Purpose.STOP) if looseness(o) < looseness(planned)]
+        nearest = min(orders, key=looseness, default=None)
+        mark = self._desk.prices.mark(holding.symbol)
+        if nearest is None or nearest.intent.trigger is None or mark is None:
+            return None
+        price = nearest.intent.trigger.price
+        return price if (mark - price) * holding.side.sign > 0 else None
+
     async def _place(self, holding: Holding, needed: Decimal) -> ProtectiveStop | None:
         try:
             plan = self._plan(holding)
             order = self._protective(Purpose.STOP, holding, needed, plan.stop_price, plan.stop_limit_price)
+            tighter = self._tighter_at_the_venue(holding, order)
+            order = order if tighter is None else self.make_stop(holding, needed, tighter)
         except PerpsTraderError as error:
             self._desk.say("stop-impossible", holding.symbol, str(error), episode=holding.episode, grave=True)
             self._begin_close(holding.symbol, f"no stop can be made: {error}")
