@@ -1,0 +1,54 @@
+"""A stop was moved, nobody could confirm it, and the old one went: the next one lies no further away (S22)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.scenario.kit import Stage, go, play
+from tests.scenario.market import Bar, calm
+
+from perpstrader.domain import Side
+from perpstrader.execution.protection import Protector
+from perpstrader.venue.contract import OrderGroup, OrderRecord
+
+RISE = [Bar(path=(60_000, 60_300, 60_600, 60_900, 61_300)), *calm(61_300)]
+
+
+def _moved_and_not_confirmed() -> list[int]:
+    """The triggers of every stop that the venue took, in their order."""
+
+    async def act(stage: Stage) -> list[int]:
+        await stage.bar(2)
+        [old] = stage.listed("BTC", "stop")
+        client = stage.trader.execution.desk.client
+        order = client.order
+
+        async def blind(cloid: str) -> Any:
+            if cloid == old.cloid:
+                return await order(cloid)
+            return OrderRecord(group=OrderGroup.MISSING, status="unknownOid")
+
+        client.order = blind  # type: ignore[method-assign]  # the info side lags: it shows no new order for a while
+        await stage.bar(3)
+        assert len(stage.listed("BTC", "stop")) == 2, "the new one rests beside the old one"
+        stage.engine.cancel(stage.user, "BTC", old.oid, stage.clock.now_ms())
+        await stage.seconds(4)
+        client.order = order  # type: ignore[method-assign]  # it has caught up
+        await stage.seconds(20)
+        return [sent.trigger.trigger_px for sent in stage.sent("BTC", "stop") if sent.trigger is not None]
+
+    market = {"BTC": [*calm(60_000, 3), *RISE]}
+    return play(market, {"alpha": {("BTC", 1): go(Side.LONG, 58_800, 66_000)}}, act)
+
+
+def test_S22_a_stop_is_not_placed_further_away_than_a_move_that_was_not_confirmed() -> None:
+    triggers = _moved_and_not_confirmed()
+    assert len(triggers) >= 3
+    assert triggers == sorted(triggers)
+
+
+def test_S22_the_proof_fails_where_only_the_plan_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Protector, "_tighter_at_the_venue", lambda *_: None)
+    triggers = _moved_and_not_confirmed()
+    assert triggers != sorted(triggers)
