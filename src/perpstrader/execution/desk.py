@@ -258,7 +258,13 @@ class Desk(msgspec.Struct, kw_only=True):
         try:
             requests = [self.request(order) for order in orders]
             sent, ended = self.clock.now_ms(), self.submissions()
-            acks = list(await self.client.place(requests, grouping=grouping, expires_ms=orders[0].expires_ms))
+            guards = all(order.intent.reduce_only for order in orders)
+            acks = list(
+                await self.client.place(
+                    requests, grouping=grouping, expires_ms=orders[0].expires_ms,
+                    answer_ms=self.settings.guard_answer_ms if guards else None,
+                )
+            )  # fmt: skip
         except PerpsTraderError as error:
             self.say("not-sent", orders[0].intent.symbol, str(error), episode=orders[0].intent.episode, grave=True)
             return [NotSent(str(error)) for _ in orders]

@@ -165,6 +165,10 @@ class ExecutionSettings(Section):
     exit_expiry_ms: int = setting(
         5_000, "Life of an exit order's request.", unit="ms", gt=0, le=60_000, why="short UNKNOWN"
     )
+    guard_answer_ms: int = setting(
+        3_000, "Longest wait for the answer to an exit or a stop; then its outcome is unknown and is looked up.",
+        unit="ms", stricter="lower", gt=0, le=60_000, why="an answer that was lost must not hold the next attempt up",
+    )  # fmt: skip
     entry_slip_majors_bps: Bps = setting(
         D("20"), "Worst entry price from the mid, majors.", unit="bps", stricter="lower",
         why="above it the edge is gone",

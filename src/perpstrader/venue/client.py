@@ -178,13 +178,14 @@ class HyperliquidClient:
     # --- writes ---
 
     async def place(
-        self, orders: Sequence[c.OrderRequest], *, grouping: c.Grouping = c.Grouping.NONE, expires_ms: int | None = None
-    ) -> Sequence[c.OrderAck]:
+        self, orders: Sequence[c.OrderRequest], *, grouping: c.Grouping = c.Grouping.NONE,
+        expires_ms: int | None = None, answer_ms: int | None = None,
+    ) -> Sequence[c.OrderAck]:  # fmt: skip
         """See the contract."""
         if not orders:
             return []
         wires = [self._encoder.order(self._index(order.symbol), order) for order in orders]
-        answer = await self._act(self._encoder.orders(wires, grouping), expires_ms)
+        answer = await self._act(self._encoder.orders(wires, grouping), expires_ms, answer_ms)
         if isinstance(answer, c.NotSent | c.Unknown | c.Rejected):
             return [answer] * len(orders)
         try:
@@ -296,7 +297,7 @@ class HyperliquidClient:
             return [c.Unknown(str(error))] * count
 
     async def _act(
-        self, action: Any, expires_ms: int | None
+        self, action: Any, expires_ms: int | None, answer_ms: int | None = None
     ) -> responses.ExchangeAnswer | c.NotSent | c.Unknown | c.Rejected:
         """Sign and send once; a refusal of the whole action applies to all that it carried (API sheet 2.3, 2.6).
 
@@ -306,8 +307,9 @@ class HyperliquidClient:
         nonce = self._nonces.take()
         signature = self._encoder.sign(action, nonce, self._vault, expires_ms)
         body = exchange.encode_request(exchange.PostedRequest(action, nonce, signature, self._vault, expires_ms))
+        timeout_s = self._timeout_s if answer_ms is None else min(self._timeout_s, answer_ms / 1000)
         try:
-            answer = await self._transport.post("/exchange", body, timeout_s=self._timeout_s)
+            answer = await self._transport.post("/exchange", body, timeout_s=timeout_s)
         except TransportError as error:
             return c.Unknown(str(error)) if error.sent else c.NotSent(str(error))
         if answer.status == _HTTP_UNPROCESSABLE:

@@ -286,9 +286,12 @@ class HyperliquidClient(Protocol):
         ...
 
     async def place(
-        self, orders: Sequence[OrderRequest], *, grouping: Grouping = Grouping.NONE, expires_ms: int | None = None
-    ) -> Sequence[OrderAck]:
+        self, orders: Sequence[OrderRequest], *, grouping: Grouping = Grouping.NONE, expires_ms: int | None = None,
+        answer_ms: int | None = None,
+    ) -> Sequence[OrderAck]:  # fmt: skip
         """Send one signed action; one acknowledgement an order, in their order.
+
+        ``answer_ms`` is the longest wait for the answer where that is shorter than a request's; then it is ``Unknown``.
 
         Never raises for what the network does; only for an order that must not go out (``PerpsTraderError``), and then
         nothing was sent.

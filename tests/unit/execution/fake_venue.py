@@ -123,8 +123,9 @@ class FakeVenue:
     # --- actions ---
 
     async def place(
-        self, orders: Sequence[c.OrderRequest], *, grouping: c.Grouping = c.Grouping.NONE, expires_ms: int | None = None
-    ) -> Sequence[c.OrderAck]:
+        self, orders: Sequence[c.OrderRequest], *, grouping: c.Grouping = c.Grouping.NONE,
+        expires_ms: int | None = None, answer_ms: int | None = None,
+    ) -> Sequence[c.OrderAck]:  # fmt: skip
         await self.clock.sleep(self.latency_s)
         self.sent.extend(orders)
         if self.down:
