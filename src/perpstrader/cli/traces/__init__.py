@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perpstrader.cli.traces import comparing, exporting, keeping, looking, numbers
+from perpstrader.cli.traces import analyzing, comparing, exporting, keeping, looking, numbers, replaying
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="The decision record: every trade and every refusal."
@@ -14,7 +14,9 @@ app.command("show")(looking.show)
 app.command("explain")(looking.explain_one)
 app.command("stats")(numbers.stats)
 app.command("diff")(comparing.diff_two)
+app.command("replay")(replaying.replay_one)
 app.command("tail")(comparing.tail_record)
+app.command("analyze")(analyzing.analyze)
 app.command("export")(exporting.export)
 app.command("sql")(exporting.sql)
 app.command("verify")(keeping.verify)
