@@ -33,7 +33,7 @@ VERBS: Final = {
     "close": (TELL, "One position out at market."),
     "recover": (TELL, "What is wrong with positions; take one out by hand."),
     "flatten": (TELL, "Halt, cancel entries, close everything, verify."),
-    "traces": (WHY, "The decision record: list, show, explain."),
+    "traces": (WHY, "The decision record: why, what came of it, all of it."),
     "alerts": (WHY, "Whether a person would be reached: test."),
     "backup": (WHY, "A whole copy of what must not be lost, also while it trades."),
     "restore": (WHY, "A data directory made of a backup, halted until you looked."),

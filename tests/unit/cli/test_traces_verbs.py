@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import apsw
@@ -11,9 +16,11 @@ import msgspec
 import pytest
 from pyarrow import parquet
 from tests.contract.traces.samples import executed, trace
+from tests.scenario.test_judged_again import decided
 from tests.unit.cli.support import run_cli
 
-from perpstrader.domain import Trace
+from perpstrader.cli.traces import replaying
+from perpstrader.domain import Approved, Refused, Trace, TraceKind
 from perpstrader.traces import TraceStore
 from perpstrader.traces.codec import decode
 
@@ -157,3 +164,63 @@ def test_prune_removes_old_days_after_a_question_and_retrain_keeps_all_readable(
     assert (told["totals"]["total"], told["all"][0]["decisions"]) == (481, 600)
     assert run_cli(capsys, "traces", "verify", *at)[0] == 0
     assert run_cli(capsys, "traces", "prune", "--before", "2025-05-16", "--yes", *at)[0] == 1
+
+
+def test_analyze_writes_a_page_a_day_and_says_where(folder: Path, capsys: Capture) -> None:
+    at = ("--data-dir", folder)
+    code, out, _ = run_cli(capsys, "traces", "analyze", "--json", *at)
+    told = json.loads(out)
+    assert (code, told["traces"], told["days"], told["held"]) == (0, 600, ["2025-05-12", "2025-05-13", "2025-05-14"], 0)
+    assert (folder / "analysis" / "2025-05-13.md").read_text().startswith("# 2025-05-13")
+    code, out, _ = run_cli(capsys, "traces", "analyze", *at)
+    assert (code, out.startswith("0 decisions are analysed")) == (0, True)
+
+
+def test_replay_says_the_same_today_and_names_the_rule_whose_limit_was_changed(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces, settings = decided()
+    refused_one = next(t for t in traces if isinstance(t.verdict, Refused))
+    approved_one = next(t for t in traces if isinstance(t.verdict, Approved))
+
+    async def main() -> None:
+        async with TraceStore.open(tmp_path / "traces.db") as store:
+            for item in (refused_one, approved_one, trace(1, kind=TraceKind.EXIT, verdict=None)):
+                await store.store(item)
+
+    asyncio.run(main())
+    at = ("--data-dir", tmp_path)
+    monkeypatch.setattr(replaying, "settings_from", lambda config, data_dir: settings)
+    for item in (refused_one, approved_one):
+        code, out, _ = run_cli(capsys, "traces", "replay", item.id, *at)
+        assert (code, "then and now" in out, "the same in every number" in out) == (0, True, True)
+    stricter = replace(settings, risk=settings.risk.model_copy(update={"min_confidence": Decimal("1.5")}))
+    monkeypatch.setattr(replaying, "settings_from", lambda config, data_dir: stricter)
+    code, out, _ = run_cli(capsys, "traces", "replay", approved_one.id, "--json", *at)
+    told = json.loads(out)
+    assert (code, told["same_verdict"], told["same_settings"]) == (0, False, False)
+    assert [(row["rule"], row["now"]) for row in told["limits"]] == [("CONFIDENCE_TOO_LOW", "1.5")]
+    out = run_cli(capsys, "traces", "replay", approved_one.id, *at)[1]
+    assert "now:  refused, CONFIDENCE_TOO_LOW" in out
+    code, _, err = run_cli(capsys, "traces", "replay", "t000001", *at)
+    assert (code, "cannot be judged again" in err) == (1, True)
+    assert run_cli(capsys, "traces", "replay", "nobody", *at)[0] == 1
+
+
+def test_tail_tells_what_is_there_and_what_another_program_records_meanwhile(folder: Path) -> None:
+    verb = ("traces", "tail", "--last", "1", "--json", "--data-dir", str(folder))
+    command = [sys.executable, "-m", "perpstrader", *verb]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert json.loads(process.stdout.readline())["id"] == "t000600"
+
+            async def record() -> None:
+                async with TraceStore.open(folder / "traces.db") as store:
+                    await store.store(trace(601))
+
+            asyncio.run(record())
+            assert json.loads(process.stdout.readline())["id"] == "t000601"
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
