@@ -190,6 +190,16 @@ def tried_in_vain(folder: Path) -> None:
     connection.close()
 
 
+@contextmanager
+def _hearing_hangups() -> Iterator[None]:
+    """Whoever runs the tests may be deaf to them, as under ``nohup``, and a child would inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 class Life:
     """One process of the trader, from its start until it is killed; at the latest when the exchange ends."""
 
@@ -203,10 +213,11 @@ class Life:
         self.folder = folder
         self.began = time.monotonic()
         self._output = (folder / "output").open("w+")
-        self.process = subprocess.Popen(
-            command("run", "--bar", BAR, "--data-dir", folder), stdout=self._output, stderr=subprocess.STDOUT,
-            text=True, env=env, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        with _hearing_hangups():
+            self.process = subprocess.Popen(
+                command("run", "--bar", BAR, "--data-dir", folder), stdout=self._output, stderr=subprocess.STDOUT,
+                text=True, env=env, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
         self.begun.append(self)
 
     def until_ready(self) -> None:

@@ -5,6 +5,8 @@ is noticed.
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
+import fcntl
 import subprocess
 from collections.abc import Callable
 from decimal import Decimal
@@ -48,9 +50,18 @@ def first_seed() -> int:
 
 
 @pytest.fixture(scope="module")
-def outcome(prove: bool) -> CampaignOutcome:
-    """One campaign for all tests that look at it."""
-    return campaign(seeds=FULL if prove else SAMPLE, start=first_seed(), jobs=2, progress=None)
+def outcome(prove: bool, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> CampaignOutcome:
+    """One campaign for all tests that look at it, whichever of the workers they fall to."""
+    faulthandler.cancel_dump_traceback_later()  # this takes longer than any other test may
+    seeds, start = FULL if prove else SAMPLE, first_seed()
+    if worker_id == "master":
+        return campaign(seeds=seeds, start=start, jobs=2, progress=None)
+    kept = tmp_path_factory.getbasetemp().parent / f"campaign-{start}-{seeds}"
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_bytes(msgspec.msgpack.encode(campaign(seeds=seeds, start=start, jobs=2, progress=None)))
+    return msgspec.msgpack.decode(kept.read_bytes(), type=CampaignOutcome)
 
 
 def test_no_seed_breaks_an_invariant(outcome: CampaignOutcome, record_property: Callable[[str, object], None]) -> None:

@@ -46,6 +46,8 @@ from perpstrader.venue.settlement import look_up
 
 _APART_MS: Final = 2_000
 _UNREAD_S: Final = 1.0
+_MOST_UNREAD_S: Final = 10.0
+"""A venue that cannot be read is asked ever less often: each try costs weight that the next answer needs (S18)."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -104,6 +106,7 @@ class Reconciler:
         self._asked_again = False
         self._rechecking = False
         self._starting = True
+        self._unread = 0
         self.compared_ms = self.agreed_ms = 0
 
     def lost_touch(self) -> None:
@@ -134,6 +137,7 @@ class Reconciler:
             report = ReconcileReport(complete=False, text=str(error))
         finally:
             self._running = False
+        self._unread = 0 if report.complete else self._unread + 1
         if report.complete:
             self.compared_ms = began_ms
             self.agreed_ms = self.agreed_ms if report.differences else began_ms
@@ -142,9 +146,13 @@ class Reconciler:
         unfinished = not report.complete or bool(report.differences) or self._asked_again
         if unfinished and not self._rechecking and not self._starting:
             self._rechecking = True
-            pause_s = _APART_MS / 1000 + 0.1 if report.complete else _UNREAD_S
-            self._desk.pool.spawn("reconcile-again", self._again(pause_s))
+            self._desk.pool.spawn("reconcile-again", self._again(self._pause_s(report)))
         return report
+
+    def _pause_s(self, report: ReconcileReport) -> float:
+        if report.complete:
+            return _APART_MS / 1000 + 0.1
+        return float(min(_MOST_UNREAD_S, _UNREAD_S * 2 ** max(0, self._unread - 2)))
 
     async def _again(self, pause_s: float) -> None:
         """The second reading of a difference, as soon as it counts; or of what could not be read."""
@@ -166,7 +174,7 @@ class Reconciler:
             if report.complete and not report.differences:
                 self._starting = False
                 return report
-            await self._desk.clock.sleep(_APART_MS / 1000 + 0.1 if report.complete else _UNREAD_S)
+            await self._desk.clock.sleep(self._pause_s(report))
 
     async def _compare(self) -> ReconcileReport:
         new = await self._fills_since()
