@@ -285,7 +285,8 @@ def _halts(report: ReplayReport) -> str:
     if not report.halts:
         return '<section class="card"><h2>Halts</h2><p class="note">Entries were never halted.</p></section>'
     rows = "".join(
-        f'<tr><td class="t"><code>{escape(span.kind)}</code></td><td class="t">{escape(span.text(end_ms))}</td></tr>'
+        f'<tr><td class="t"><code>{escape(span.kind)}</code></td>'
+        f'<td class="t long">{escape(span.text(end_ms))}</td></tr>'
         for span in reversed(report.halts)
     )
     return (
