@@ -66,8 +66,14 @@ def summary_of(seq: int, trace: Trace) -> TraceSummary:
 
 def recent(connection: apsw.Connection, limit: int, strategy: str | None) -> list[Trace]:
     """The newest traces."""
+    return [trace for trace, _ in recent_sized(connection, limit, strategy)]
+
+
+def recent_sized(connection: apsw.Connection, limit: int, strategy: str | None) -> list[tuple[Trace, int]]:
+    """As ``recent``, each with the length of its JSON."""
     where, values = ("WHERE trace.strategy = ?", (strategy,)) if strategy is not None else ("", ())
-    return _traces(connection, f"{_FULL} {where} {_NEWEST} LIMIT ?", (*values, clamp(limit)))
+    rows = connection.execute(f"{_FULL} {where} {_NEWEST} LIMIT ?", (*values, clamp(limit)))
+    return [(decode(*row), row[1]) for row in rows]
 
 
 def between(connection: apsw.Connection, start_ms: int, end_ms: int, symbol: str | None, limit: int) -> list[Trace]:

@@ -240,7 +240,12 @@ class TraceStore(Reads):
                 found = [trace for trace in kept if trace is not None]
                 if len(found) == len(newest):
                     return found
-        return await super().recent(limit, strategy=strategy)
+        written = self._written
+        read = await self._read(lambda connection: queries.recent_sized(connection, limit, strategy))
+        if written == self._written:  # else a newer revision may be kept already
+            for trace, size in reversed(read):
+                self._cache.put(trace, size)
+        return [trace for trace, _ in read]
 
     async def summaries(
         self, limit: int = 50, *, symbol: str | None = None, strategy: str | None = None, kind: TraceKind | None = None

@@ -56,6 +56,23 @@ def test_a_second_lookup_is_a_hit_and_no_read() -> None:
     play(body)
 
 
+def test_the_newest_are_read_once_and_then_kept(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+
+    async def write(store: TraceStore, clock: VirtualClock) -> None:
+        for number in range(1, 8):
+            await store.store(trace(number))
+
+    async def read(store: TraceStore, clock: VirtualClock) -> None:
+        first = await store.recent(5)
+        hits = store.cache_counters.hits
+        assert await store.recent(5) == first == [trace(n) for n in (7, 6, 5, 4, 3)]
+        assert store.cache_counters.hits == hits + 5
+
+    play(write, path)
+    play(read, path)
+
+
 def test_S64_the_cache_is_bounded_by_count_and_by_bytes() -> None:
     cache = TraceCache(3, 10_000)
     for number in range(1, 6):
