@@ -82,4 +82,4 @@ def test_S20_a_stop_whose_request_or_answer_was_lost_is_listed_within_the_deadli
         assert took_ms <= 5_000, took_ms
         assert holding.size != 0
 
-    play(COINS, LONG, act)
+    play(COINS, LONG, act, overrides={"execution.guard_answer_ms": 3_000})

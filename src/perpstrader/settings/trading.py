@@ -166,7 +166,7 @@ class ExecutionSettings(Section):
         5_000, "Life of an exit order's request.", unit="ms", gt=0, le=60_000, why="short UNKNOWN"
     )
     guard_answer_ms: int = setting(
-        3_000, "Longest wait for the answer to an exit or a stop; then its outcome is unknown and is looked up.",
+        10_000, "Longest wait for the answer to an exit or a stop; then its outcome is unknown and is looked up.",
         unit="ms", stricter="lower", gt=0, le=60_000, why="an answer that was lost must not hold the next attempt up",
     )  # fmt: skip
     entry_slip_majors_bps: Bps = setting(
