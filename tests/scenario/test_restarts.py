@@ -14,11 +14,17 @@ from perpstrader.domain import OrderStatus, Purpose, Side
 from perpstrader.execution.execution import Execution
 from perpstrader.execution.positions import Holding
 from perpstrader.execution.view import PortfolioView
+from perpstrader.paper.engine import OrderView, Tpsl
 from perpstrader.runtime import Answer
 from perpstrader.state import Transaction
+from perpstrader.venue.client import HyperliquidClient
 
 LONG: Script = {("BTC", 1): go(Side.LONG, 57_000, 66_000)}
 either_way = pytest.mark.parametrize("crashes", [False, True], ids=["stopped", "crashed"])
+
+
+def _stops(stage: Stage) -> list[OrderView]:
+    return [order for order in stage.listed("BTC") if order.trigger is not None and order.trigger.tpsl is Tpsl.SL]
 
 
 async def _end(stage: Stage, crashes: bool) -> None:
@@ -91,6 +97,30 @@ def test_S55_a_stop_that_went_away_while_nobody_ran_is_back_within_five_seconds(
     play({"BTC": calm(60_000)}, {"alpha": LONG}, act, state_path=tmp_path / "state.db")
 
 
+def test_S20_a_start_protects_what_is_held_before_it_reads_any_history(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A campaign's find: two reads a symbol came first, and a lost stop was out for as long as they took."""
+    stops_seen: list[int] = []
+    read = HyperliquidClient.candles
+
+    async def act(stage: Stage) -> None:
+        async def candles(self: HyperliquidClient, symbol: str, interval: str, start_ms: int, end_ms: int) -> object:
+            stops_seen.append(len(_stops(stage)))
+            return await read(self, symbol, interval, start_ms, end_ms)
+
+        await stage.bar(2)
+        lost = stage.stop_of("BTC")
+        await stage.crash()
+        stage.engine.cancel(stage.user, "BTC", lost.oid, stage.clock.now_ms())
+        assert _stops(stage) == []
+        monkeypatch.setattr(HyperliquidClient, "candles", candles)
+        await stage.start_again()
+
+    play({"BTC": calm(60_000)}, {"alpha": LONG}, act, state_path=tmp_path / "state.db")
+    assert stops_seen == [1, 1]
+
+
 def _new_day(state_path: Path) -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(5)
@@ -98,6 +128,7 @@ def _new_day(state_path: Path) -> None:
         await stage.seconds(60)
         assert stage.clock.now_ms() > MIDNIGHT_MS
         await stage.start_again()
+        assert abs(stage.trader.start_equity_usd - stage.equity_usd()) < Decimal("0.01")
         assert abs(stage.trader.execution.view.equity_usd() - stage.equity_usd()) < Decimal("0.01")
         await stage.seconds(30)
         assert stage.halts() == []

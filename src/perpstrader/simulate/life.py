@@ -124,6 +124,8 @@ class Life:
 
     async def kill(self, survivors: tuple[asyncio.Task[Any], ...]) -> None:
         """As by kill -9: nothing more is sent or written, then every task but ``survivors`` and this one is gone."""
+        if self._operator is not None:
+            self._operator.cancel()  # who speaks to a dead trader asks nothing of it
         await self.transport.kill()
         self._collect_errors()
         await self._files.aclose()

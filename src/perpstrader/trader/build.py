@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from random import Random
-from typing import Final
 
 import msgspec
 
@@ -20,7 +19,7 @@ from perpstrader.breakers import (
     GuardedTransport,
     HealthChecks,
 )
-from perpstrader.domain import INTERVAL_MS, AssetSpec, Order, PerpsTraderError, VenueError
+from perpstrader.domain import INTERVAL_MS, AssetSpec, Order, PerpsTraderError
 from perpstrader.execution import (
     NUMBER_BLOCK,
     Desk,
@@ -59,6 +58,7 @@ from perpstrader.trader.records import retention_of
 from perpstrader.trader.recovering import build_recovery
 from perpstrader.trader.trader import REAL_TIME, Pace, Trader
 from perpstrader.trader.upkeep import Upkeep
+from perpstrader.trader.warming import WarmUp
 from perpstrader.trader.wiring import Wiring
 from perpstrader.venue.bars import BarGap
 from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
@@ -70,9 +70,6 @@ from perpstrader.venue.signer import Signer
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.streams import Streams
 from perpstrader.venue.weight import WeighedTransport
-
-_HOURS: Final = 20
-_WARM_BARS: Final = 300
 
 
 class Deps(msgspec.Struct, kw_only=True):
@@ -153,9 +150,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     _surround(settings, deps, trader, risk, runners, breakers, transport)
     interval = interval_name(settings.bar_ms)
     trader.streams = _streams(deps, client, trader, symbols, interval, wiring, pool)
-    await _warm_up(client, cycle, keeper, market, symbols, interval, settings.bar_ms, wiring)
-    for candle in (candle for symbol in symbols for candle in cycle.history(symbol)):
-        trader.recovery.on_bar(candle)
+    trader.warm_up = WarmUp(client, market, symbols, interval, settings.bar_ms, wiring.note)
     watch_counts(monitor, trader)
     await recorder.take_up(await deps.store.read(lambda tx: tx.episodes.active()))
     return trader, Commands(trader, deps.rng)
@@ -346,29 +341,6 @@ def _fixed_stops(settings: Settings, runners: Sequence[StrategyRunner]) -> froze
     """The strategies, by the name that owns positions, whose stops stay where they were set."""
     pairs = zip(settings.trader.strategies, runners, strict=True)
     return frozenset(runner.strategy.name for entry, runner in pairs if not entry.moves_stops)
-
-
-async def _warm_up(
-    client: HyperliquidClient,
-    cycle: Cycle,
-    keeper: RiskKeeper,
-    market: MarketData,
-    symbols: tuple[str, ...],
-    interval: str,
-    bar_ms: int,
-    wiring: Wiring,
-) -> None:
-    """Read history so that strategies can act on the first live bar; without it they warm up by themselves."""
-    now = client.venue_clock.now_ms()
-    for symbol in symbols:
-        try:
-            history = await client.candles(symbol, interval, now - _WARM_BARS * bar_ms, now)
-            cycle.warm_up(history)
-            for candle in history:
-                keeper.on_bar(candle)
-            market.seed_hours(symbol, await client.candles(symbol, "1h", now - _HOURS * INTERVAL_MS["1h"], now))
-        except VenueError as error:
-            wiring.note("no-history", f"no history for {symbol}: {error}")
 
 
 def _fill_gap(pool: TaskPool, client: HyperliquidClient, cycle: Cycle, interval: str, gap: BarGap) -> None:

@@ -43,6 +43,7 @@ from perpstrader.trader.ratchet import Ratchet
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.stopping import StopReport, carry_out
 from perpstrader.trader.upkeep import Upkeep
+from perpstrader.trader.warming import WarmUp
 from perpstrader.venue.contract import OrderRecord, RateLimit
 from perpstrader.venue.market_data import MarketData
 from perpstrader.venue.streams import Streams
@@ -96,6 +97,7 @@ class Trader:
         self.streams: Streams
         self.guard: Guard
         self.upkeep: Upkeep
+        self.warm_up: WarmUp
         self.agent: AgentLease
         self.ratchet: Ratchet
         self.risk: RiskManager
@@ -122,8 +124,9 @@ class Trader:
     # --- life ---
 
     async def start(self) -> None:
-        """Connect, restore, compare with the venue, confirm leverage, warm up, then begin the cycles. Raises what makes
-        trading unsafe.
+        """Connect, restore, compare with the venue and protect; then confirm leverage, warm up and begin the cycles.
+
+        Raises what makes trading unsafe.
         """
         self.started_ms = self.clock.now_ms()
         if self.alarms is not None:
@@ -140,9 +143,14 @@ class Trader:
         self.start_equity_usd = self.execution.view.equity_usd()
         self.start_cash_flows_usd = self.execution.account.books.cash_flows_usd
         await self._on_equity()
+        self._look_after()
         for symbol in self.settings.trader.symbols:
             await self.execution.confirm_leverage(symbol, self.settings.venue.leverage)
+        await self.warm_up.run(self._remember, self.on_bar)
         self._supervisor.start("cycles", self.cycle.run, deadline_ms=60_000 * 60)
+
+    def _look_after(self) -> None:
+        """The loops that keep what is held safe; they wait for nothing that only trading needs."""
         self._supervisor.start(
             "protection", self._watch_protection, deadline_ms=int(_LATE * self._pace.protection_s * 1000)
         )
@@ -186,10 +194,19 @@ class Trader:
         except PerpsTraderError as error:
             self._note("records", f"not everything was written at the stop: {error}")
 
+    def _remember(self, history: Sequence[Candle]) -> None:
+        """Bars from before the start, for everyone who looks back; nobody acts on them."""
+        self.cycle.warm_up(history)
+        for candle in history:
+            self.keeper.on_bar(candle)
+            self.recovery.on_bar(candle)
+
     # --- what the venue's streams tell (venue.streams.StreamHandler) ---
 
     def on_bar(self, candle: Candle) -> None:
-        """A closed bar."""
+        """A closed bar; at a start it waits until the history before it has been read."""
+        if self.warm_up.keeps(candle):
+            return
         self.keeper.on_bar(candle)
         self.execution.desk.observer.on_bar(candle)
         self.recovery.on_bar(candle)
