@@ -56,9 +56,9 @@ COMPILE := PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= build/pins/bin/pip-compile 
 pins: ## renew requirements/*.txt from pyproject.toml
 	@test -x build/pins/bin/pip-compile || { $(PYTHON) -m venv build/pins && build/pins/bin/python -m pip install --quiet 'pip-tools==7.6.2'; }
 	@echo "== requirements/runtime.txt"
-	@$(COMPILE) --extra replay --extra analytics --output-file requirements/runtime.txt pyproject.toml requirements/build.in
+	@$(COMPILE) --extra replay --extra analytics --extra postgres --output-file requirements/runtime.txt pyproject.toml requirements/build.in
 	@echo "== requirements/dev.txt"
-	@$(COMPILE) --extra replay --extra analytics --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt pyproject.toml requirements/build.in
+	@$(COMPILE) --extra replay --extra analytics --extra postgres --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt pyproject.toml requirements/build.in
 
 clean: ## remove what was built, the environment too
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
