@@ -144,6 +144,9 @@ class TraceStore(Reads):
     async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
         return await self._run(lambda: work(self._connection))
 
+    async def _transacted(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await self._run(lambda: self._transact(lambda: work(self._connection)))
+
     async def _run(self, work: Callable[[], T]) -> T:
         if not self._open:
             raise TraceError(f"the trace store {self._name} is closed")

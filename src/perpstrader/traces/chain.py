@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import apsw
 
+from perpstrader.traces import outbox
 from perpstrader.traces.codec import DROPPED, decode
 from perpstrader.traces.errors import TraceError, TraceFileError
 from perpstrader.traces.records import MIN_RETENTION_MS, Verification
@@ -65,8 +66,11 @@ def _null_nan(value: object) -> object:
     return None if isinstance(value, float) and value != value else value
 
 
-def prune_limit(connection: apsw.Connection, before_ms: int) -> int:
-    """The number of the first entry that stays; raises ``TraceError`` when too little would stay (TS-19)."""
+def prune_limit(connection: apsw.Connection, before_ms: int, *, unshipped: bool = False) -> int:
+    """The number of the first entry that stays; raises ``TraceError`` when too little would stay (TS-19).
+
+    What waits to be shipped stays, unless ``unshipped`` says otherwise.
+    """
     newest_ms = connection.execute("SELECT max(accepted_ms) FROM trace").get
     if newest_ms is None:
         return 0
@@ -76,7 +80,9 @@ def prune_limit(connection: apsw.Connection, before_ms: int) -> int:
             f"pruning before {before_ms} would keep less than a day up to the newest trace; choose at most {latest_ms}"
         )
     sql = "SELECT first_entry FROM trace WHERE seq = (SELECT min(seq) FROM trace WHERE accepted_ms >= ?)"
-    return int(connection.execute(sql, (before_ms,)).get)
+    limit = int(connection.execute(sql, (before_ms,)).get)
+    shipped = None if unshipped else outbox.shipped(connection)
+    return limit if shipped is None else min(limit, shipped + 1)
 
 
 def prune_slice(connection: apsw.Connection, limit: int) -> tuple[int, bool]:
@@ -98,6 +104,7 @@ def prune_slice(connection: apsw.Connection, limit: int) -> tuple[int, bool]:
         "DELETE FROM trace WHERE entry < ?1 AND seq IN (SELECT seq FROM payload WHERE entry < ?1)", (end,)
     )
     removed = connection.changes()
+    outbox.count_lost(connection, oldest, end)
     connection.execute("DELETE FROM payload WHERE entry < ?", (end,))
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('sealed', ?)", (f"{end - 1}:{digest.hex()}",))
     return removed, end < limit

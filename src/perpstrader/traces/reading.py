@@ -1,4 +1,4 @@
-"""Reading traces: what both stores answer in the same words, from whatever connection they read on."""
+"""Reading traces, and shipping them: what both stores do in the same words, on whatever connection they have."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TypeVar
 import apsw
 
 from perpstrader.domain.traces import Trace, TraceKind
-from perpstrader.traces import chain, outcomes, queries
+from perpstrader.traces import chain, outbox, outcomes, queries
 from perpstrader.traces.contract import MAX_LIMIT, NEAR_MS
+from perpstrader.traces.outbox import Origin, Parcel
 from perpstrader.traces.outcomes import Bin, Outcome
 from perpstrader.traces.records import Counters, DeadLetter, Nearby, Page, TraceStats, TraceSummary, Verification
 
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 
 class Reads(ABC):
-    """The reading half of the contract, see ``traces.contract``."""
+    """The reading half of the contract, see ``traces.contract``, and the outbox, see ``traces.outbox``."""
 
     @property
     @abstractmethod
@@ -28,6 +29,10 @@ class Reads(ABC):
     @abstractmethod
     async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
         """The answer of ``work``, which sees every acknowledged write."""
+
+    @abstractmethod
+    async def _transacted(self, work: Callable[[apsw.Connection], T]) -> T:
+        """The result of ``work`` in one transaction of the writing connection."""
 
     async def get(self, trace_id: str) -> Trace | None:
         """The trace in its newest revision, or ``None``."""
@@ -113,3 +118,31 @@ class Reads(ABC):
     async def verify(self) -> Verification:
         """Check the chain and the summaries."""
         return await self._read(chain.verify)
+
+    # --- the outbox ---
+
+    async def begin_shipping(self, bot: str, new_file: str) -> Origin:
+        """Hold what is not shipped from now on, for ``bot``."""
+        return await self._transacted(lambda connection: outbox.begin(connection, bot, new_file))
+
+    async def end_shipping(self) -> None:
+        """Hold nothing back any more; nothing is done where nothing is held."""
+        if await self._read(outbox.is_on):
+            await self._transacted(outbox.end)
+
+    async def unshipped(self, after: int, limit: int, max_bytes: int) -> Parcel:
+        """What is committed after the entry ``after``."""
+        return await self._read(lambda connection: outbox.parcel(connection, after, limit, max_bytes))
+
+    async def shipped(self, entry: int, changes: int) -> None:
+        """Everything up to the entry, and up to that mark or note, has arrived."""
+        await self._transacted(lambda connection: outbox.advance(connection, entry, changes))
+
+    async def trim_unshipped(self) -> int:
+        """Keep what waits besides entries within its bound; how much was lost to shipping so far."""
+        await self._transacted(outbox.trim)
+        return await self._read(outbox.lost)
+
+    async def dictionaries(self) -> dict[int, bytes]:
+        """What the payloads were packed with, by number."""
+        return await self._read(outbox.dictionaries)

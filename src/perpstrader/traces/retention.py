@@ -4,17 +4,19 @@ Three steps, each where it is due. The *payload* of a routine decision goes firs
 that it is still listed and the chain stays whole. Decisions that led to an order or failed keep theirs longer. In the
 end whole traces go, the oldest first, as a prefix of the chain that is sealed (``traces.chain``); the sums a day stay
 for ever. Freed pages are given back to the disk. Nothing younger than ``MIN_RETENTION_MS`` before the newest trace is
-touched, whatever the size.
+touched, whatever the size. While the record is shipped elsewhere, what waits for that does not go for its age, only for
+the size of the file (``traces.outbox``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import takewhile
 from typing import Any, Final
 
 import apsw
 
-from perpstrader.traces import chain
+from perpstrader.traces import chain, outbox
 from perpstrader.traces.codec import DROPPED
 from perpstrader.traces.records import MIN_RETENTION_MS, Retained, Retention
 
@@ -77,12 +79,14 @@ def _payloads(age_ms: int, *, routine: bool) -> Slice:
         if newest_ms is None:
             return 0, False
         done = int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).get or 0)
-        due = connection.execute(
-            f"SELECT seq FROM trace WHERE seq > ? AND accepted_ms < ? {condition} ORDER BY seq LIMIT {SLICE}",
+        found = connection.execute(
+            f"SELECT seq, entry FROM trace WHERE seq > ? AND accepted_ms < ? {condition} ORDER BY seq LIMIT {SLICE}",
             (done, newest_ms - age_ms),
         ).fetchall()
+        shipped = outbox.shipped(connection)
+        due: list[tuple[Any, ...]] = list(takewhile(lambda row: shipped is None or row[1] <= shipped, found))
         removed = 0
-        for (seq,) in due:
+        for seq, _ in due:
             connection.execute(_DROP, (seq,))
             removed += connection.changes()
         if due:
@@ -102,7 +106,7 @@ def _traces(connection: apsw.Connection, policy: Retention) -> tuple[int, bool]:
         limit = chain.prune_limit(connection, newest_ms - policy.trace_ms)
     if _is_too_much(connection, policy):
         oldest = connection.execute("SELECT min(entry) FROM payload").get or 0
-        youngest = chain.prune_limit(connection, newest_ms - MIN_RETENTION_MS)
+        youngest = chain.prune_limit(connection, newest_ms - MIN_RETENTION_MS, unshipped=True)
         limit = max(limit, min(oldest + SLICE, youngest))
     if limit == 0:
         return 0, False
