@@ -103,11 +103,10 @@ USER_FILLS: Final[InfoCall[list[account.FillWire]]] = InfoCall("userFills", list
 USER_FILLS_BY_TIME: Final[InfoCall[list[account.FillWire]]] = InfoCall(
     "userFillsByTime", list[account.FillWire], "user", "startTime"
 )
-USER_FUNDING: Final[InfoCall[list[account.UserFunding]]] = InfoCall(
-    "userFunding", list[account.UserFunding], "user", "startTime"
-)
+# ccxt asks for these two without startTime when its caller names none, and is answered.
+USER_FUNDING: Final[InfoCall[list[account.UserFunding]]] = InfoCall("userFunding", list[account.UserFunding], "user")
 USER_LEDGER: Final[InfoCall[list[account.LedgerUpdate]]] = InfoCall(
-    "userNonFundingLedgerUpdates", list[account.LedgerUpdate], "user", "startTime"
+    "userNonFundingLedgerUpdates", list[account.LedgerUpdate], "user"
 )
 USER_RATE_LIMIT: Final[InfoCall[account.UserRateLimit]] = InfoCall("userRateLimit", account.UserRateLimit, "user")
 USER_FEES: Final[InfoCall[account.UserFees]] = InfoCall("userFees", account.UserFees, "user")
