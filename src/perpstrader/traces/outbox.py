@@ -82,6 +82,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return self.summary.accepted_ms
 
 
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """``waiting`` entries are not shipped; ``lost`` were pruned before they could be, since shipping was turned on."""
+
+    waiting: int = 0
+    lost: int = 0
+
+
 class Mark(msgspec.Struct, frozen=True):
     """A decision that was analysed, and in which batch."""
 
@@ -120,9 +127,9 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
         return self.after + 1, self.entries[0].entry - 1
 
 
-def begin(connection: apsw.Connection, bot: str, new_file: str) -> Origin:
-    """Turn shipping on for ``bot``; ``new_file`` is the file's number if it has none. Where it stood before that."""
-    is_new = _meta(connection, "ship_bot") is None
+def begin(connection: apsw.Connection, new_file: str) -> Origin:
+    """Turn shipping on; ``new_file`` is the file's number if it has none. Gives where the file stands."""
+    is_new = not is_on(connection)
     for statement in _BEGIN:
         connection.execute(statement)
     if is_new:
@@ -131,11 +138,18 @@ def begin(connection: apsw.Connection, bot: str, new_file: str) -> Origin:
             " (SELECT * FROM cycle_note ORDER BY bar_close_ms DESC LIMIT ?) ORDER BY bar_close_ms",
             (_FIRST_NOTES,),
         )
-    file = _meta(connection, "ship_file") or new_file
-    origin = Origin(file, _meta(connection, "ship_bot") or "", shipped(connection) or 0)
-    for key, value in (("ship_file", file), ("ship_bot", bot), ("shipped", str(origin.shipped))):
-        _set(connection, key, value)
-    return origin
+        _set(connection, "shipped", "0")
+    if _meta(connection, "ship_file") is None:
+        _set(connection, "ship_file", new_file)
+    return Origin(
+        _meta(connection, "ship_file") or "", _meta(connection, "ship_bot") or "", shipped(connection) or 0
+    )
+
+
+def adopt(connection: apsw.Connection, bot: str, entry: int) -> None:
+    """The file is shipped for ``bot`` from now on, whose server holds everything up to ``entry``."""
+    _set(connection, "ship_bot", bot)
+    _set(connection, "shipped", str(entry))
 
 
 def end(connection: apsw.Connection) -> None:
@@ -146,7 +160,7 @@ def end(connection: apsw.Connection) -> None:
 
 def is_on(connection: apsw.Connection) -> bool:
     """Whether the file is held for shipping."""
-    return _meta(connection, "ship_bot") is not None
+    return shipped(connection) is not None
 
 
 def shipped(connection: apsw.Connection) -> int | None:
@@ -158,6 +172,12 @@ def shipped(connection: apsw.Connection) -> int | None:
 def lost(connection: apsw.Connection) -> int:
     """Entries that were pruned, and marks and notes that were dropped, before they could be shipped."""
     return int(_meta(connection, "ship_lost") or 0)
+
+
+def backlog(connection: apsw.Connection) -> Backlog:
+    """What waits to be shipped, and what was lost to it."""
+    newest: int = connection.execute("SELECT max(entry) FROM payload").get or 0
+    return Backlog(waiting=max(0, newest - (shipped(connection) or 0)), lost=lost(connection))
 
 
 def count_lost(connection: apsw.Connection, first: int, end_: int) -> None:

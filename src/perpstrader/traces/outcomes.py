@@ -71,7 +71,7 @@ def outcomes(
         f"{', ' * bool(by)}{names} FROM daily WHERE day BETWEEN ? AND ?{group}"
     )
     rows: list[tuple[Any, ...]] = connection.execute(sql, (first, last)).fetchall()
-    return tuple(_outcome(dict(zip(by, row[7:], strict=True)), *row[:7]) for row in rows if row[0])
+    return tuple(outcome_of(dict(zip(by, row[7:], strict=True)), *row[:7]) for row in rows if row[0])
 
 
 def calibration(connection: apsw.Connection, since_ms: int | None, until_ms: int | None) -> tuple[Bin, ...]:
@@ -84,18 +84,21 @@ def calibration(connection: apsw.Connection, since_ms: int | None, until_ms: int
         " AND outcome_usd IS NOT NULL AND confidence BETWEEN 0 AND 1 GROUP BY bin ORDER BY bin"
     )
     rows = connection.execute(sql, (since_ms or 0, _FOREVER if until_ms is None else until_ms))
-    return tuple(
-        Bin(
-            low=number / 10, high=(number + 1) / 10, ended=ended, wins=wins, mean_confidence=round(mean, 6),
-            win_rate=wins / ended, net_usd=_usd(micro),
-        )
-        for number, ended, wins, mean, micro in rows
+    return tuple(bin_of(*row) for row in rows)
+
+
+def bin_of(number: int, ended: int, wins: int, mean: float, micro: int) -> Bin:
+    """The bin with its sums; ``micro`` is the net in millionths of a USD."""
+    return Bin(
+        low=number / 10, high=(number + 1) / 10, ended=ended, wins=wins, mean_confidence=round(mean, 6),
+        win_rate=wins / ended, net_usd=_usd(micro),
     )  # fmt: skip
 
 
-def _outcome(
+def outcome_of(
     key: dict[str, str | int], decisions: int, executed: int, failed: int, ended: int, wins: int, won: int, net: int
 ) -> Outcome:
+    """The group with its sums; money in millionths of a USD."""
     lost = won - net
     return Outcome(
         key=key, decisions=decisions, executed=executed, failed=failed, ended=ended, wins=wins,

@@ -11,7 +11,7 @@ import apsw
 from perpstrader.domain.traces import Trace, TraceKind
 from perpstrader.traces import chain, outbox, outcomes, queries
 from perpstrader.traces.contract import MAX_LIMIT, NEAR_MS
-from perpstrader.traces.outbox import Origin, Parcel
+from perpstrader.traces.outbox import Backlog, Origin, Parcel
 from perpstrader.traces.outcomes import Bin, Outcome
 from perpstrader.traces.records import Counters, DeadLetter, Nearby, Page, TraceStats, TraceSummary, Verification
 
@@ -121,9 +121,13 @@ class Reads(ABC):
 
     # --- the outbox ---
 
-    async def begin_shipping(self, bot: str, new_file: str) -> Origin:
-        """Hold what is not shipped from now on, for ``bot``."""
-        return await self._transacted(lambda connection: outbox.begin(connection, bot, new_file))
+    async def begin_shipping(self, new_file: str) -> Origin:
+        """Hold what is not shipped from now on; where the file, numbered ``new_file`` if it has none, stands."""
+        return await self._transacted(lambda connection: outbox.begin(connection, new_file))
+
+    async def ship_for(self, bot: str, entry: int) -> None:
+        """Ship for ``bot``, whose server holds everything up to the entry."""
+        await self._transacted(lambda connection: outbox.adopt(connection, bot, entry))
 
     async def end_shipping(self) -> None:
         """Hold nothing back any more; nothing is done where nothing is held."""
@@ -138,10 +142,10 @@ class Reads(ABC):
         """Everything up to the entry, and up to that mark or note, has arrived."""
         await self._transacted(lambda connection: outbox.advance(connection, entry, changes))
 
-    async def trim_unshipped(self) -> int:
-        """Keep what waits besides entries within its bound; how much was lost to shipping so far."""
+    async def backlog(self) -> Backlog:
+        """What waits to be shipped; marks and notes are kept within their bound."""
         await self._transacted(outbox.trim)
-        return await self._read(outbox.lost)
+        return await self._read(outbox.backlog)
 
     async def dictionaries(self) -> dict[int, bytes]:
         """What the payloads were packed with, by number."""

@@ -79,12 +79,12 @@ def _payloads(age_ms: int, *, routine: bool) -> Slice:
         if newest_ms is None:
             return 0, False
         done = int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).get or 0)
-        found = connection.execute(
+        found: list[tuple[Any, ...]] = connection.execute(
             f"SELECT seq, entry FROM trace WHERE seq > ? AND accepted_ms < ? {condition} ORDER BY seq LIMIT {SLICE}",
             (done, newest_ms - age_ms),
         ).fetchall()
         shipped = outbox.shipped(connection)
-        due: list[tuple[Any, ...]] = list(takewhile(lambda row: shipped is None or row[1] <= shipped, found))
+        due = list(takewhile(lambda row: shipped is None or row[1] <= shipped, found))
         removed = 0
         for seq, _ in due:
             connection.execute(_DROP, (seq,))
