@@ -148,7 +148,15 @@ class Settings:
 
 
 _NOT_IN_DIGEST = frozenset(
-    {"venue.private_key", "venue.key_file", "alerts.urls", "data.dir", "console.tls_key_file", "console.tls_cert_file"}
+    {
+        "venue.private_key",
+        "venue.key_file",
+        "alerts.urls",
+        "traces.postgres_url",
+        "data.dir",
+        "console.tls_key_file",
+        "console.tls_cert_file",
+    }
 )
 
 

@@ -70,6 +70,24 @@ class TraceSettings(Section):
 
 class RecoverySettings(Section):
     """Finding positions in trouble and taking them out."""
+    postgres_url: SecretStr | None = setting(
+        None, "PostgreSQL database that decisions are shipped to, `postgresql://user:password@host:5432/name`; without "
+        "one they stay here alone.", secret=True, env="TRACE_POSTGRES_URL",
+    )  # fmt: skip
+    postgres_batch_rows: int = setting(
+        500, "Decisions and revisions that go there in one transaction.", unit="entries", ge=1, le=10_000,
+        why="larger ones were measured to win little",
+    )  # fmt: skip
+    postgres_interval_ms: Milliseconds = setting(
+        1_000, "Time between looks for what is not shipped yet.", unit="ms", why="a team reads in seconds"
+    )
+    postgres_retry_max_ms: Milliseconds = setting(
+        60_000, "Longest pause before a server that is away is tried again; a random part of it is waited for.",
+        unit="ms", why="many bots do not come back at once",
+    )  # fmt: skip
+    postgres_timeout_ms: int = setting(
+        30_000, "Longest time of one statement there; then the server counts as away.", unit="ms", gt=0, le=600_000,
+    )  # fmt: skip
 
     cache_ttl_ms: Milliseconds = setting(
         5_000, "Life of the cached portfolio snapshot.", unit="ms", env="RECOVERY_CACHE_TTL_MS"

@@ -30,6 +30,7 @@ _UNKNOWN_MS: Final = 10_000
 _UNPROTECTED_MS: Final = 2_000
 _UNJUDGED_MS: Final = 15_000
 _STREAM_DOWN_MS: Final = 30_000
+_SHARED_AWAY_MS: Final = 300_000
 SKEW_ALARM_MS: Final = 500
 _BUDGET_PERCENT: Final = 30
 _QUIET_MS: Final = 300_000
@@ -61,6 +62,7 @@ _FAILING: Final = {
     "trace-gap": (Severity.WARNING, "decisions are not recorded"),
     "traces-wait": (Severity.WARNING, "the record of decisions waits for its disk"),
     "records": (Severity.WARNING, "not everything was written"),
+    "shared-record-refused": (Severity.WARNING, "the shared database refused decisions"),
     "failure": (Severity.WARNING, "a part of the trader failed"),
     "venue-halted": (Severity.WARNING, "the venue takes no orders"),
     "differs": (Severity.WARNING, "our books are not the venue's"),
@@ -193,6 +195,7 @@ class Alarms:
         yield from self._breakers()
         yield from self._health()
         yield from self._strategies(now_ms)
+        yield from self._shared_record(now_ms)
 
     def _halts(self) -> Iterator[Incident]:
         for halt in self._trader.keeper.state.halts:
@@ -294,6 +297,16 @@ class Alarms:
                 f"the strategy {runner.name} fails",
                 f"{runner.errors} error(s) and {runner.skipped_cycles} bar(s) skipped so far, the last: "
                 f"{runner.last_error}; its positions keep their stops, the other strategies go on",
+            )  # fmt: skip
+
+    def _shared_record(self, now_ms: int) -> Iterator[Incident]:
+        """A shared database that is away for longer than a restart of it takes; nothing is lost, a team reads less."""
+        shipping = self._trader.shipper.state if self._trader.shipper is not None else None
+        if shipping is not None and shipping.away_ms is not None and now_ms - shipping.away_ms > _SHARED_AWAY_MS:
+            yield self._incident(
+                "shared-record", Severity.WARNING, "decisions do not reach the shared database",
+                f"for {(now_ms - shipping.away_ms) // 1000} s, {shipping.waiting} wait here, {shipping.lost} were lost"
+                f" to it for the bounds of the file: {shipping.error}",
             )  # fmt: skip
 
     def _breakers(self) -> Iterator[Incident]:

@@ -30,6 +30,7 @@ from perpstrader.trader.commands import Commands
 from perpstrader.trader.earnings import Earnings, earnings_of
 from perpstrader.trader.places import check_room, prepare_folder, set_aside_damaged
 from perpstrader.trader.records import open_traces
+from perpstrader.trader.shipping import server_of
 from perpstrader.trader.status import StrategyRow, strategy_rows
 from perpstrader.trader.trader import Trader
 from perpstrader.venue.signer import Signer
@@ -111,8 +112,9 @@ async def running(settings: Settings, stop: asyncio.Event | None = None) -> Asyn
         for channel in channels:
             stack.callback(channel.close)
         deps = Deps(
-            clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, channels=channels
-        )
+            clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, channels=channels,
+            trace_server=server_of(settings),
+        )  # fmt: skip
         trader, commands = await build_trader(settings, deps)
         stack.push_async_callback(trader.stop)
         if aside is not None:

@@ -41,6 +41,7 @@ from perpstrader.settings import Settings
 from perpstrader.state import StateStore
 from perpstrader.strategies import StrategyEntry, StrategyRunner, load_strategies
 from perpstrader.traces.contract import TraceStore
+from perpstrader.traces.postgres import BotName, Server
 from perpstrader.trader.account import Identity, check_signer, open_books
 from perpstrader.trader.agent import AgentLease
 from perpstrader.trader.alarms import Alarms
@@ -56,6 +57,7 @@ from perpstrader.trader.ratchet import Ratchet
 from perpstrader.trader.recorder import Recorder
 from perpstrader.trader.records import retention_of
 from perpstrader.trader.recovering import build_recovery
+from perpstrader.trader.shipping import make_shipper
 from perpstrader.trader.trader import REAL_TIME, Pace, Trader
 from perpstrader.trader.upkeep import Upkeep
 from perpstrader.trader.warming import WarmUp
@@ -74,7 +76,8 @@ from perpstrader.venue.weight import WeighedTransport
 
 class Deps(msgspec.Struct, kw_only=True):
     """What the outside hands in: time, chance, network, files. ``is_virtual`` forbids threads; without ``channels``
-    nobody is alerted. ``keeps_all_traces`` is for a record that is one run and wanted whole.
+    nobody is alerted. ``keeps_all_traces`` is for a record that is one run and wanted whole. ``trace_server`` is where
+    decisions are shipped to.
     """
 
     clock: Clock
@@ -88,6 +91,7 @@ class Deps(msgspec.Struct, kw_only=True):
     observer: Observer = msgspec.field(default_factory=Nobody)
     channels: Sequence[Channel] = ()
     keeps_all_traces: bool = False
+    trace_server: Server | None = None
 
 
 def interval_name(bar_ms: int) -> str:
@@ -151,6 +155,10 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     interval = interval_name(settings.bar_ms)
     trader.streams = _streams(deps, client, trader, symbols, interval, wiring, pool)
     trader.warm_up = WarmUp(client, market, symbols, interval, settings.bar_ms, wiring.note)
+    bot = BotName(account=client.account_address, network=settings.venue.network, epoch=deps.store.epoch)
+    trader.shipper = await make_shipper(
+        settings, deps.traces, deps.trace_server, bot, deps.clock, deps.rng, recorder
+    )
     watch_counts(monitor, trader)
     await recorder.take_up(await deps.store.read(lambda tx: tx.episodes.active()))
     return trader, Commands(trader, deps.rng)

@@ -33,6 +33,7 @@ from perpstrader.runtime import Clock, Heartbeat, Supervisor
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings import Settings
 from perpstrader.state import StateStore
+from perpstrader.traces.postgres import Shipper
 from perpstrader.trader.agent import AgentLease
 from perpstrader.trader.alarms import LOOK_S, SKEW_ALARM_MS, Alarms
 from perpstrader.trader.counters import RunCounters
@@ -41,6 +42,7 @@ from perpstrader.trader.decisions import Decider
 from perpstrader.trader.guard import Guard
 from perpstrader.trader.ratchet import Ratchet
 from perpstrader.trader.recorder import Recorder
+from perpstrader.trader.shipping import deadline_ms, ship_the_rest
 from perpstrader.trader.stopping import StopReport, carry_out
 from perpstrader.trader.upkeep import Upkeep
 from perpstrader.trader.warming import WarmUp
@@ -117,6 +119,7 @@ class Trader:
         self.disconnected_ms = 0
         self.address_budget: RateLimit | None = None
         self.alarms: Alarms | None = None
+        self.shipper: Shipper | None = None
         self.halt_writes: Watch = unwatched
         self.start_equity_usd = Decimal(0)
         self.start_cash_flows_usd = Decimal(0)
@@ -159,6 +162,8 @@ class Trader:
         interval = max(self.settings.recovery.interval_ms, int(self._pace.recovery_s * 1000))
         self._supervisor.start("recovery", self.recovery.run, deadline_ms=_LATE * interval)
         self._supervisor.start("records", self._flush_records, deadline_ms=int(_LATE * self._pace.records_s * 1000))
+        if self.shipper is not None:
+            self._supervisor.start("trace-shipper", self.shipper.run, deadline_ms=deadline_ms(self.settings))
 
     async def _acknowledge_restore(self) -> None:
         """A restored backup is a store like any other once it has been compared with the venue."""
@@ -182,6 +187,8 @@ class Trader:
         await self._supervisor.stop()
         await self._pool.stop()
         await self._last_writes(trace)
+        if self.shipper is not None:
+            await ship_the_rest(self.shipper)
         await self.execution.desk.client.close()
         return report
 

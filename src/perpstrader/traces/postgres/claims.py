@@ -32,7 +32,8 @@ async def claim(connection: Any, bots: Bots, limit: int, *, by: str, now_ms: int
     until, holder = where.place(now_ms + lease_ms), where.place(by)
     rows = await connection.fetch(
         f"WITH free AS ({free}), leased AS (UPDATE perpstrader.trace SET leased_until_ms = {until},"
-        f" leased_by = {holder} FROM free WHERE (trace.bot, trace.seq, trace.accepted_ms) = (free.bot, free.seq, free.accepted_ms)"
+        f" leased_by = {holder} FROM free"
+        " WHERE (trace.bot, trace.seq, trace.accepted_ms) = (free.bot, free.seq, free.accepted_ms)"
         " RETURNING trace.number, trace.bot, trace.entry, trace.accepted_ms)"
         " SELECT payload.codec, payload.raw_len, payload.data FROM leased JOIN perpstrader.payload"
         " ON payload.bot = leased.bot AND payload.entry = leased.entry AND payload.accepted_ms = leased.accepted_ms"
