@@ -49,11 +49,11 @@ class Weather:
         self.only = ""
         stage.world.transport._faults = self
 
-    def of_request(self, path: str) -> RequestFate:
+    def of_request(self, path: str, body: bytes) -> RequestFate:
         hit = self.kind is not None and self.only in path
         return RequestFate(self.kind) if hit else NO_FAULT
 
-    def of_frame(self) -> FrameFate:
+    def of_frame(self, frame: bytes) -> FrameFate:
         return None
 
 

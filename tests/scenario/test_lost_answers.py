@@ -22,13 +22,13 @@ class LostActions:
         self.kind, self.left = kind, count
         stage.world.transport._faults = self
 
-    def of_request(self, path: str) -> RequestFate:
+    def of_request(self, path: str, body: bytes) -> RequestFate:
         if path != "/exchange" or not self.left:
             return NO_FAULT
         self.left -= 1
         return RequestFate(self.kind)
 
-    def of_frame(self) -> FrameFate:
+    def of_frame(self, frame: bytes) -> FrameFate:
         return None
 
 

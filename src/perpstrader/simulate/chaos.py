@@ -45,17 +45,17 @@ class PlannedFaults:
         self._chance.paused = True
         self._blackouts = ()
 
-    def of_request(self, path: str) -> RequestFate:
+    def of_request(self, path: str, body: bytes) -> RequestFate:
         """See ``Faults``."""
-        fate = self._chance.of_request(path)
+        fate = self._chance.of_request(path, body)
         if (dark := self._darkness()) is not None:
             fate = RequestFate(FaultKind.BAD_GATEWAY if dark.has_gateway else FaultKind.REQUEST_LOST)
         self._note(fate.kind)
         return fate
 
-    def of_frame(self) -> FrameFate:
+    def of_frame(self, frame: bytes) -> FrameFate:
         """See ``Faults``; a stream that breaks is out of reach until the trader has another one."""
-        fate = self._chance.of_frame()
+        fate = self._chance.of_frame(frame)
         if self._darkness() is not None:
             fate = FaultKind.SOCKET_FROZEN
         self._note(fate)

@@ -22,10 +22,10 @@ class Script:
         self.requests: Iterator[RequestFate] = iter(())
         self.frames: Iterator[FrameFate] = iter(())
 
-    def of_request(self, path: str) -> RequestFate:
+    def of_request(self, path: str, body: bytes) -> RequestFate:
         return next(self.requests, RequestFate())
 
-    def of_frame(self) -> FrameFate:
+    def of_frame(self, frame: bytes) -> FrameFate:
         return next(self.frames, None)
 
 

@@ -13,15 +13,13 @@ from typing import Final
 import msgspec
 
 from perpstrader.paper.faults.contract import NO_FAULT, FaultKind, Faults, RequestFate
+from perpstrader.paper.server.gate import arrive
 from perpstrader.paper.server.streams import Session, TooManyConnections
 from perpstrader.paper.server.venue import PaperVenue
 from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, TransportError
 
 _Z99: Final = 2.3263478740408408
 """The 99 % quantile of the normal distribution."""
-_BAD_GATEWAY: Final = Answer(502, b"<html><head><title>502 Bad Gateway</title></head><body></body></html>")
-_TOO_MANY: Final = Answer(429, b"")
-_NOT_EXECUTED: Final = {FaultKind.BAD_GATEWAY: _BAD_GATEWAY, FaultKind.TOO_MANY: _TOO_MANY}
 
 
 class LatencyModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +59,7 @@ class InProcessTransport:
 
     async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer:
         """See ``Transport.post``."""
-        fate = NO_FAULT if self._faults is None else self._faults.of_request(path)
+        fate = NO_FAULT if self._faults is None else self._faults.of_request(path, body)
         if self._latency is None and fate.kind is None:
             return self._venue.post(path, body, self._client)
         if fate.kind is FaultKind.REFUSED:
@@ -75,27 +73,19 @@ class InProcessTransport:
         there, back = self._one_way_s() + fate.delay_s, self._one_way_s()
         venue.in_flight += 1
 
-        def arrive() -> None:
-            if fate.kind is FaultKind.REQUEST_LOST:
-                venue.in_flight -= 1
-                return
-            answer = _NOT_EXECUTED.get(fate.kind) if fate.kind is not None else None
+        def reach() -> None:
+            answer = arrive(venue, path, body, self._client, fate)
             if answer is None:
-                visible_ms = venue.world.now_ms() - fate.lag_ms if fate.lag_ms else None
-                answer = venue.post(path, body, self._client, visible_ms=visible_ms)
-            if fate.kind is FaultKind.BAD_GATEWAY_AFTER:
-                answer = _BAD_GATEWAY
-            if fate.kind is FaultKind.RESPONSE_LOST:
                 venue.in_flight -= 1
-                return
-            loop.call_later(back, deliver, answer)
+            else:
+                loop.call_later(back, deliver, answer)
 
         def deliver(answer: Answer) -> None:
             venue.in_flight -= 1
             if not answered.done():
                 answered.set_result(answer)
 
-        loop.call_later(there, arrive)
+        loop.call_later(there, reach)
         try:
             async with asyncio.timeout(timeout_s):
                 return await answered
@@ -143,23 +133,20 @@ class _InProcessSocket:
         self._on_close = on_close
         self._forget = forget
         self._session: Session | None = None
-        self._frozen = False
         self._down_at = 0.0
         self._up_at = 0.0
 
     def open(self, client: str) -> None:
         """Begin the session; raises ``TooManyConnections``. The greeting and what follows go to the handler."""
-        is_direct = self._one_way_s is None and self._faults is None
         # A session that was closed sends nothing, so without latency a frame needs no further look.
-        self._session = self._venue.streams.open(client, self._on_frame if is_direct else self._down, self._hung_up)
+        down = self._on_frame if self._one_way_s is None else self._forward
+        self._session = self._venue.streams.open(client, down, self._hung_up, self._faults)
 
     def send(self, frame: bytes) -> None:
         """See ``Socket.send``."""
         session = self._session
         if session is None or not session.is_open:
             raise TransportError("the WebSocket is closed", sent=False)
-        if self._frozen:
-            return
         if self._one_way_s is None:
             session.receive(frame)
             return
@@ -179,25 +166,8 @@ class _InProcessSocket:
         self._venue.in_flight -= 1
         session.receive(frame)
 
-    def _down(self, frame: bytes) -> None:
-        if self._frozen:
-            return
-        # The greeting comes before the client has the socket: nothing can befall it.
-        fate = None if self._faults is None or self._session is None else self._faults.of_frame()
-        if fate is FaultKind.SOCKET_FROZEN:
-            self._frozen = True
-            return
-        if fate is FaultKind.SOCKET_DROPPED:
-            assert self._session is not None
-            self._session.hang_up("connection reset by peer")
-            return
-        for _ in range(2 if fate is FaultKind.FRAME_TWICE else 1):
-            self._forward(frame)
-
     def _forward(self, frame: bytes) -> None:
-        if self._one_way_s is None:
-            self._on_frame(frame)
-            return
+        assert self._one_way_s is not None
         loop = asyncio.get_running_loop()
         self._down_at = max(self._down_at, loop.time() + self._one_way_s())
         self._venue.in_flight += 1

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
 import msgspec
 
 from perpstrader.domain.errors import PerpsTraderError
+from perpstrader.paper.faults.contract import NO_FAULT, FaultKind, Faults, RequestFate
+from perpstrader.paper.server.gate import Line, Serves, arrive
 from perpstrader.paper.server.publish import Publisher
 from perpstrader.paper.server.topics import Send, Topics
 from perpstrader.paper.server.world import World, address
-from perpstrader.runtime import Answer
 from perpstrader.venue.wire import WireError, limits, ws
 
 MINUTE_MS: Final = 60_000
@@ -26,13 +29,6 @@ _USER: Final = frozenset(
 )  # fmt: skip
 """Streams of one user; the last two and ``notification`` exist but have nothing to tell here."""
 _PLAIN: Final = frozenset({"allMids"})
-
-
-class Serve(Protocol):
-    """Answers a POST that came by WebSocket."""
-
-    def __call__(self, path: str, body: bytes, client: str) -> Answer:
-        """The answer to a request of that client."""
 
 
 class TooManyConnections(PerpsTraderError):
@@ -50,7 +46,18 @@ class Session:
         self._keeps_time = streams.closes_idle
         self._send = send
         self._hang_up = hang_up
+        self.line: Line | None = None
         self.is_open = True
+
+    def befall(self, faults: Faults) -> None:
+        """Let every frame from now on, and every request by ``post``, meet its fate."""
+        inner = self._send
+        self.line = Line(faults, lambda frame: inner(frame) if self.is_open else None, self.break_off)
+        self._send = self.line.send
+
+    def break_off(self) -> None:
+        """The connection breaks."""
+        self.hang_up("connection reset by peer")
 
     def send(self, frame: bytes) -> None:
         """Send one frame, as long as the session is open."""
@@ -61,7 +68,7 @@ class Session:
 
     def receive(self, raw: bytes | str) -> None:
         """Take one frame of the client; whatever it is, the answer is a frame."""
-        if not self.is_open:
+        if not self.is_open or (self.line is not None and self.line.is_frozen):
             return
         try:
             self._streams.take(self, raw)
@@ -84,11 +91,11 @@ class Session:
 class Streams:
     """All sessions of one server."""
 
-    def __init__(self, world: World, topics: Topics, publisher: Publisher, serve: Serve) -> None:
+    def __init__(self, world: World, topics: Topics, publisher: Publisher, venue: Serves) -> None:
         self._world = world
         self._topics = topics
         self._publisher = publisher
-        self._serve = serve
+        self._venue = venue
         self.closes_idle = world.config.idle_close_ms is not None
         self._sessions: list[Session] = []
         self._opened: dict[str, deque[int]] = {}
@@ -98,8 +105,13 @@ class Streams:
         """The venue's time."""
         return self._world.now_ms()
 
-    def open(self, client: str, send: Send, hang_up: Callable[[str], None]) -> Session:
-        """A new session, greeted in plain text as the venue does; raises ``TooManyConnections``."""
+    def open(
+        self, client: str, send: Send, hang_up: Callable[[str], None], faults: Faults | None = None
+    ) -> Session:
+        """A new session, greeted in plain text as the venue does; raises ``TooManyConnections``.
+
+        All but the greeting meets ``faults``: it comes before the client has the socket.
+        """
         if self._world.config.enforce_ip_limits:
             mine = sum(session.client == client for session in self._sessions)
             if mine >= limits.WS_CONNECTIONS:
@@ -109,6 +121,8 @@ class Streams:
         session = Session(self, client, send, hang_up)
         self._sessions.append(session)
         session.send(ws.GREETING.encode())
+        if faults is not None:
+            session.befall(faults)
         return session
 
     def forget(self, session: Session) -> None:
@@ -214,15 +228,28 @@ class Streams:
         if kind not in ("info", "action"):
             raise WireError(f"Error parsing JSON into valid websocket request: post of type {kind}")
         body = bytes(request.request.payload)
-        answer = self._serve("/info" if kind == "info" else "/exchange", body, session.client)
-        payload: object
+        path = "/info" if kind == "info" else "/exchange"
+        fate = NO_FAULT if session.line is None else session.line.faults.of_request(path, body)
+        if fate.kind is FaultKind.REFUSED:
+            session.break_off()
+        elif fate.delay_s:
+            late = partial(self._answer_post, session, request.id, path, body, fate)
+            asyncio.get_running_loop().call_later(fate.delay_s, late)
+        else:
+            self._answer_post(session, request.id, path, body, fate)
+
+    def _answer_post(self, session: Session, request_id: int, path: str, body: bytes, fate: RequestFate) -> None:
+        answer = arrive(self._venue, path, body, session.client, fate)
+        if answer is None:
+            return
+        payload: object = msgspec.Raw(answer.body)
         if answer.status != 200:
             kind, payload = "error", f"{answer.status} {answer.body.decode('utf-8', 'replace')}".strip()
-        elif kind == "info":
-            payload = {"type": msgspec.json.decode(body)["type"], "data": msgspec.Raw(answer.body)}
+        elif path == "/info":
+            kind, payload = "info", {"type": msgspec.json.decode(body)["type"], "data": payload}
         else:
-            payload = msgspec.Raw(answer.body)
-        data = {"id": request.id, "response": {"type": kind, "payload": payload}}
+            kind = "action"
+        data = {"id": request_id, "response": {"type": kind, "payload": payload}}
         session.send(ws.encode({"channel": "post", "data": data}))
 
 

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from perpstrader.paper.engine import Event, Exchange
+from perpstrader.paper.engine import Event, Exchange, TradeEvent
+from perpstrader.paper.faults import RandomFaults
 from perpstrader.paper.feeds.contract import Feed, FeedStep
 from perpstrader.paper.server import info_api
 from perpstrader.paper.server.config import VenueConfig
 from perpstrader.paper.server.exchange_api import Actor, ExchangeApi, unreadable
 from perpstrader.paper.server.history import HOUR_MS
+from perpstrader.paper.server.mischief import Mischief
 from perpstrader.paper.server.publish import Publisher
 from perpstrader.paper.server.streams import Streams
 from perpstrader.paper.server.topics import Topics
@@ -51,11 +53,12 @@ class PaperVenue:
         topics = Topics()
         self._publisher = Publisher(self.world, topics)
         self._exchange_api = ExchangeApi(self.world)
-        self.streams = Streams(self.world, topics, self._publisher, self.post)
+        self.streams = Streams(self.world, topics, self._publisher, self)
         self.opened = asyncio.Event()
         """Set once the feed's first instant has been shown."""
         self.keeper: Keeper | None = None
         """Where changes are kept; set before the first request."""
+        self.mischief: Mischief | None = None
         self.in_flight = 0
         """Requests and frames on their way; while there are any, no part of a recorded bar is left out."""
         self._stopped = False
@@ -66,13 +69,29 @@ class PaperVenue:
 
     # --- serving ---
 
-    def post(self, path: str, body: bytes, client: str, *, visible_ms: int | None = None) -> Answer:
+    @property
+    def faults(self) -> RandomFaults | None:
+        """What its own doors (HTTP, and the way in of this process) do to messages; ``None``: nothing, ever."""
+        return None if self.mischief is None else self.mischief.faults
+
+    def set_faults(self, faults: RandomFaults) -> None:
+        """Let things go wrong from now on, as ``faults`` decides; once in a venue's life."""
+        self.mischief = Mischief(self.world, faults)
+
+    def now_ms(self) -> int:
+        """The venue's time."""
+        return self.world.now_ms()
+
+    def post(
+        self, path: str, body: bytes, client: str, *, visible_ms: int | None = None, forgets: bool = False
+    ) -> Answer:
         """The answer to one POST of ``client``; any bytes are answered.
 
-        Reads of orders and fills leave out what is newer than ``visible_ms`` (now, if not given).
+        Reads of orders and fills leave out what is newer than ``visible_ms`` (now, if not given); ``forgets``: the
+        records of done orders that are asked for are evicted.
         """
         if path == "/info":
-            return self._info(body, client, visible_ms)
+            return self._info(body, client, visible_ms, forgets=forgets)
         if path == "/exchange":
             return self._exchange(body, client)
         return _NOT_FOUND
@@ -82,7 +101,7 @@ class PaperVenue:
         self.engine.fund(address(user), micro_usd, self.world.now_ms())
         self._settle()
 
-    def _info(self, body: bytes, client: str, visible_ms: int | None) -> Answer:
+    def _info(self, body: bytes, client: str, visible_ms: int | None, *, forgets: bool) -> Answer:
         limits, now_ms = self.world.weights, self.world.now_ms()
         try:
             request = info_api.read_request(body)
@@ -94,6 +113,8 @@ class PaperVenue:
             return Answer(422, unreadable(error).encode())
         if self.config.enforce_ip_limits:
             limits.spend(client, weight + weights.row_weight(answer.kind, answer.rows), now_ms)
+        if self.mischief is not None:
+            return Answer(200, self.mischief.changed(request, answer.body, visible_ms, forgets=forgets))
         return Answer(200, answer.body)
 
     def _exchange(self, body: bytes, client: str) -> Answer:
@@ -118,7 +139,7 @@ class PaperVenue:
         self._next_hour = self.world.now_ms() // HOUR_MS * HOUR_MS + HOUR_MS
         leaves_out = self.feed.grade == "candle"
         for step in self.feed.steps(self.engine.net_position_sign, self._is_quiet):
-            await self.clock.sleep(max(step.time_ms - self.world.now_ms(), 0) / 1000)
+            await self.clock.sleep(max(step.time_ms - self.clock.now_ms(), 0) / 1000)
             if self._stopped:
                 return
             self._show(step)
@@ -155,6 +176,9 @@ class PaperVenue:
         for bar in step.bars:
             publisher.bar(bar)
         publisher.tick(now_ms)
+        if self.mischief is not None:
+            self.mischief.tick()
+            self._settle()
         if now_ms >= self._next_upkeep:
             self._next_upkeep = now_ms + UPKEEP_MS
             self.streams.close_idle(self.world.now_ms())
@@ -185,3 +209,6 @@ class PaperVenue:
             self.keeper.keep(self.world, events, users, signer)
         if events:
             self._publisher.events(events)
+            if self.mischief is not None:
+                touched = [event.user for event in events if not isinstance(event, TradeEvent)]
+                self.mischief.remember(dict.fromkeys(touched))
