@@ -10,11 +10,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """``data`` is the folder of recorded venue answers, or ``None``; ``quick`` leaves the largest sizes out."""
+    """``data`` is the folder of recorded venue answers, or ``None``; ``quick`` leaves the largest sizes out, ``full``
+    takes those in that need minutes to be made.
+    """
 
     folder: Path
     data: Path | None
     quick: bool
+    full: bool = False
     _numbers: Iterator[int] = field(default_factory=count)
 
     def new_folder(self) -> Path:

@@ -33,11 +33,13 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What to measure: ``components`` (all if none are named) and of them the rows that match ``rows`` (``*``, ``?``).
 
     ``seed`` decides which arm goes first in each round, and nothing else. ``data`` holds recorded venue answers.
+    ``full`` measures growth up to a million traces, ``quick`` leaves the larger sizes out.
     """
 
     components: Sequence[str] = ()
     rows: str = "*"
     quick: bool = False
+    full: bool = False
     seed: int = 1
     data: Path | None = None
 
@@ -47,6 +49,8 @@ def run_bench(plan: BenchPlan, progress: Progress | None = None) -> BenchReport:
 
     Raises ``BenchPlanError`` for a component that there is not, or where no row matches.
     """
+    if plan.quick and plan.full:
+        raise BenchPlanError("a run is either quick or full, not both")
     for name in plan.components:
         if name not in COMPONENTS:
             raise BenchPlanError(f"there is no component {name!r} to measure; there are: {', '.join(COMPONENTS)}")
@@ -56,7 +60,7 @@ def run_bench(plan: BenchPlan, progress: Progress | None = None) -> BenchReport:
 
 def _run(plan: BenchPlan, folder: Path, progress: Progress | None) -> BenchReport:
     found = environment(seed=plan.seed, quick=plan.quick, folder=folder)
-    cases = _chosen(plan, Lab(folder, plan.data, plan.quick))
+    cases = _chosen(plan, Lab(folder, plan.data, plan.quick, plan.full))
     rng, effort, results = Random(plan.seed), QUICK if plan.quick else FULL, []
     for done, case in enumerate(cases):
         if progress is not None:

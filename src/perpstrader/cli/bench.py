@@ -29,6 +29,9 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Half a minute instead of minutes, with wider spread.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Growth to a million traces too: some minutes more, and 3 GB of disk.")
+    ] = False,
     rows: Annotated[str, typer.Option(help="Only rows whose name matches, such as 'signal-*'.")] = "*",
     seed: Annotated[int, typer.Option(help="Decides which arm goes first in each round.")] = 1,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML report with plots here.")] = None,
@@ -37,7 +40,8 @@ def bench(
     """Measure on temporary files and a paper exchange: no key, no network. Exit code 1 where an answer was wrong."""
     data = os.environ.get("PERPSTRADER_TEST_DATA")
     plan = BenchPlan(
-        components=tuple(components or ()), rows=rows, quick=quick, seed=seed, data=Path(data) if data else None
+        components=tuple(components or ()), rows=rows, quick=quick, full=full, seed=seed,
+        data=Path(data) if data else None,
     )
     try:
         with progress_bar("benchmark", quiet=as_json) as progress:

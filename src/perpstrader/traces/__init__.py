@@ -16,11 +16,12 @@ from perpstrader.traces.records import (
     TraceSummary,
     Verification,
 )
+from perpstrader.traces.sample import sample_trace
 from perpstrader.traces.store import TraceStore
 from perpstrader.traces.words import moment
 
 __all__ = [
     "Counters", "CycleNote", "DeadLetter", "Life", "Marked", "Nearby", "NoteCode", "Page", "TraceError",
     "TraceFileError", "TraceRejectedError", "TraceStats", "TraceStore", "TraceSummary", "UnknownTraceError",
-    "Verification", "explain", "explain_at", "explain_silence", "is_answered", "life_of", "moment",
+    "Verification", "explain", "explain_at", "explain_silence", "is_answered", "life_of", "moment", "sample_trace",
 ]  # fmt: skip
