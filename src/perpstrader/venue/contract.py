@@ -7,13 +7,15 @@ A call never repeats a signed action and never guesses: where no answer came, th
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
 import msgspec
 
 from perpstrader.domain import AssetSpec, BookLevel, Candle, CashFlow, Fill, FundingPayment, TimeInForce, Trigger
+from perpstrader.venue.wire.actions import Action
+from perpstrader.venue.wire.responses import StatusWire
 
 
 class Grouping(enum.StrEnum):
@@ -21,6 +23,7 @@ class Grouping(enum.StrEnum):
 
     NONE = "na"
     ENTRY_WITH_CHILDREN = "normalTpsl"
+    POSITION = "positionTpsl"
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,36 @@ class AlreadyGone(msgspec.Struct, frozen=True, tag="already_gone"):
     """``Order was never placed, already canceled, or filled``: which one, its records tell."""
 
 
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The venue did what was asked."""
+
+
+class TwapRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that the venue slices over ``minutes`` (5 to 1440), a child each 30 s; ``size`` on lot, times
+    randomised where asked. The venue gives it no cloid, so nothing but its own list of TWAPs settles a lost answer.
+    """
+
+    symbol: str
+    buy: bool
+    size: Decimal
+    reduce_only: bool
+    minutes: int
+    randomize: bool = True
+
+
+class TwapRunning(msgspec.Struct, frozen=True, tag="twap_running"):
+    """The venue slices it under ``twap_id``."""
+
+    twap_id: int
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """The venue took an action and said so in ``statuses``, one for each of its parts, as on the wire."""
+
+    kind: str
+    statuses: tuple[StatusWire | str, ...] | None = None
+
+
 class LeverageSet(msgspec.Struct, frozen=True, tag="leverage_set"):
     """The venue configured the leverage that was asked for."""
 
@@ -94,6 +127,9 @@ class LeverageSet(msgspec.Struct, frozen=True, tag="leverage_set"):
 
 LeverageAck = LeverageSet | Rejected | NotSent | Unknown
 CancelAck = Canceled | AlreadyGone | Rejected | NotSent | Unknown
+DoneAck = Done | Rejected | NotSent | Unknown
+TwapAck = TwapRunning | Rejected | NotSent | Unknown
+ActionAck = Answered | Rejected | NotSent | Unknown
 
 
 class VenuePosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,14 +246,21 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HyperliquidClient(Protocol):
-    """All that the trader asks of the venue for one account; times are the venue's, sizes and prices Decimal."""
+    """All that the trader asks of the venue for one account; times are the venue's, sizes and prices Decimal.
+
+    ``max_age_ms`` is the greatest age of an answer that its reader accepts: the venue would have said this at some
+    instant since that long before the call. 0 asks the venue itself, now, and shares no request with anybody; ``None``
+    is the life that the settings give to this kind of answer, which bounds every other age too. An answer from before a
+    signed action of this client, or before a fill or a change of an order that the streams told of, is never given for
+    what that may have changed. Answers are frozen.
+    """
 
     @property
     def account_address(self) -> str:
         """The account traded for, lower case; never the agent's."""
         ...
 
-    async def metadata(self) -> Mapping[str, AssetSpec]:
+    async def metadata(self, *, max_age_ms: int | None = 0) -> Mapping[str, AssetSpec]:
         """Every perpetual of the main dex by name, with its index on this network."""
         ...
 
@@ -225,11 +268,13 @@ class HyperliquidClient(Protocol):
         """Mark, oracle, funding and volume of every listed perpetual."""
         ...
 
-    async def mids(self) -> Mapping[str, Decimal]:
-        """The mid price of every coin."""
+    async def mids(
+        self, symbols: Collection[str] | None = None, *, max_age_ms: int | None = 0
+    ) -> Mapping[str, Decimal]:
+        """The mid price of every coin, or of these; of a coin without bid or ask its last price."""
         ...
 
-    async def book(self, symbol: str) -> Book:
+    async def book(self, symbol: str, *, max_age_ms: int | None = 0) -> Book:
         """The order book now."""
         ...
 
@@ -237,7 +282,7 @@ class HyperliquidClient(Protocol):
         """Closed candles whose open lies in the range, oldest first."""
         ...
 
-    async def account(self) -> AccountState:
+    async def account(self, *, max_age_ms: int | None = 0) -> AccountState:
         """Equity, margin and positions now."""
         ...
 
@@ -253,7 +298,7 @@ class HyperliquidClient(Protocol):
         """When each named agent of an account expires, by the agent's address; those without a name are not told of."""
         ...
 
-    async def open_orders(self) -> Sequence[OpenOrder]:
+    async def open_orders(self, *, max_age_ms: int | None = 0) -> Sequence[OpenOrder]:
         """Every open order, triggers and untriggered children included."""
         ...
 
@@ -298,16 +343,67 @@ class HyperliquidClient(Protocol):
         """
         ...
 
-    async def cancel(self, symbol_and_cloids: Sequence[tuple[str, str]]) -> Sequence[CancelAck]:
-        """Cancel by client order id; each order's own status decides."""
+    async def cancel(self, symbol_and_cloids: Sequence[tuple[str, str]], *, fast: bool = False) -> Sequence[CancelAck]:
+        """Cancel by client order id; each order's own status decides. ``fast`` asks for the venue's priority, which is
+        not for triggers.
+        """
         ...
 
-    async def cancel_oids(self, symbol_and_oids: Sequence[tuple[str, int]]) -> Sequence[CancelAck]:
+    async def cancel_oids(
+        self, symbol_and_oids: Sequence[tuple[str, int]], *, fast: bool = False
+    ) -> Sequence[CancelAck]:
         """Cancel by the venue's order id."""
         ...
 
-    async def modify(self, cloid: str, order: OrderRequest, *, expires_ms: int | None = None) -> OrderAck:
-        """Replace an order: a new oid, its queue priority lost, its full size anew (API sheet 2.3)."""
+    async def modify(
+        self, cloid: str, order: OrderRequest, *, always: bool = False, expires_ms: int | None = None
+    ) -> OrderAck:
+        """Replace an order: a new oid, its queue priority lost, its full size anew (API sheet 2.3).
+
+        Without ``always`` the replacement must be post-only, or a GTC that does not cross; with it the new order is
+        placed even where the old one could not be cancelled.
+        """
+        ...
+
+    async def modify_all(
+        self, changes: Sequence[tuple[str | int, OrderRequest]], *, always: bool = False,
+        expires_ms: int | None = None,
+    ) -> Sequence[OrderAck]:  # fmt: skip
+        """Replace several orders, each found by cloid or oid, in one action."""
+        ...
+
+    async def schedule_cancel(self, time_ms: int | None) -> DoneAck:
+        """Have the venue cancel every order of the account at ``time_ms``, stops included, or no longer (``None``)."""
+        ...
+
+    async def place_twap(self, twap: TwapRequest, *, expires_ms: int | None = None) -> TwapAck:
+        """Start a TWAP."""
+        ...
+
+    async def cancel_twap(self, symbol: str, twap_id: int) -> CancelAck:
+        """Stop a TWAP; what it has filled stays."""
+        ...
+
+    async def change_isolated_margin(self, symbol: str, usd: Decimal) -> DoneAck:
+        """Add ``usd`` to an isolated position's margin, or take it away where negative."""
+        ...
+
+    async def top_up_isolated_margin(self, symbol: str, leverage: Decimal) -> DoneAck:
+        """Add margin to an isolated position until it has this leverage."""
+        ...
+
+    async def reserve_request_weight(self, weight: int) -> DoneAck:
+        """Buy ``weight`` more actions for this address, 0.0005 USDC each."""
+        ...
+
+    async def noop(self) -> DoneAck:
+        """Use up a nonce, and nothing else."""
+        ...
+
+    async def action(self, action: Action, *, expires_ms: int | None = None) -> ActionAck:
+        """Send a trading action in the wire's own words, for what has no method here; raises ``SigningRefusedError``
+        for a type that is not on the signer's list (S72).
+        """
         ...
 
     async def set_leverage(self, symbol: str, leverage: int, *, cross: bool = True) -> LeverageAck:

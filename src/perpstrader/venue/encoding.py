@@ -13,6 +13,11 @@ from perpstrader.venue.wire.numbers import format_decimal
 from perpstrader.venue.wire.signing import Signature
 
 _TIF = {TimeInForce.GTC: actions.GTC, TimeInForce.IOC: actions.IOC, TimeInForce.ALO: actions.ALO}
+_GROUPING: dict[Grouping, actions.GroupingName] = {
+    Grouping.NONE: "na",
+    Grouping.ENTRY_WITH_CHILDREN: "normalTpsl",
+    Grouping.POSITION: "positionTpsl",
+}
 
 
 class ActionEncoder(Protocol):
@@ -61,7 +66,7 @@ class WireEncoder:
 
     def orders(self, orders: Sequence[actions.OrderWire], grouping: Grouping) -> actions.Order:
         """The order action."""
-        return actions.Order(list(orders), "normalTpsl" if grouping is Grouping.ENTRY_WITH_CHILDREN else "na")
+        return actions.Order(list(orders), _GROUPING[grouping])
 
     def sign(self, action: actions.Action, nonce: int, vault_address: str | None, expires_ms: int | None) -> Signature:
         """The signature over the action's canonical bytes."""

@@ -31,12 +31,19 @@ class FilledWire(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     cloid: str | None = None
 
 
+class RunningWire(msgspec.Struct, frozen=True, rename="camel"):
+    """A TWAP was started under ``twap_id``."""
+
+    twap_id: int
+
+
 class StatusWire(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One order's status when it is an object: exactly one field is set."""
+    """One order's or TWAP's status when it is an object: exactly one field is set."""
 
     resting: RestingWire | None = None
     filled: FilledWire | None = None
     error: str | None = None
+    running: RunningWire | None = None
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -63,6 +70,7 @@ class Success(msgspec.Struct, frozen=True):
 
 OrderOutcome: TypeAlias = RestingWire | FilledWire | Waiting | Refused
 CancelOutcome: TypeAlias = Success | Refused
+TwapOutcome: TypeAlias = RunningWire | Refused
 T = TypeVar("T")
 
 
@@ -146,6 +154,18 @@ def order_outcomes(answer: ExchangeAnswer, count: int) -> tuple[OrderOutcome, ..
 def cancel_outcomes(answer: ExchangeAnswer, count: int) -> tuple[CancelOutcome, ...]:
     """One outcome for each of ``count`` cancels; the same rules as ``order_outcomes``."""
     return _spread(answer, count, _cancel_outcome)
+
+
+def twap_outcome(answer: ExchangeAnswer) -> TwapOutcome:
+    """Under which id the TWAP runs, or why it does not; raises ``WireError`` where neither is said."""
+    if answer.refused is not None:
+        return answer.refused
+    for status in answer.statuses or ():
+        if isinstance(status, StatusWire) and status.error is not None:
+            return refusal(status.error)
+        if isinstance(status, StatusWire) and status.running is not None:
+            return status.running
+    raise WireError(f"the venue's answer to a TWAP ({answer.kind}) has neither running nor error")
 
 
 def done_or_refused(answer: ExchangeAnswer) -> Refused | None:
