@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from perpstrader.runtime import Clock, Transport
-from perpstrader.venue import client
+from perpstrader.venue import calls
 from perpstrader.venue.contract import Grouping, OrderRequest
 from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.signer import check_allowed, parse_private_key
@@ -89,7 +89,7 @@ class _Cloid:
         return self._raw
 
 
-class HyperliquidClient(client.HyperliquidClient):
+class HyperliquidClient(calls.VenueCalls):
     """The baseline; interchangeable with ``perpstrader.venue.HyperliquidClient``."""
 
     def __init__(
