@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 from tests.scenario.kit import Script, Stage, go, leave, play
 from tests.scenario.market import Bar, calm
 
-from perpstrader.domain import Approved, Fill, HaltKind, Side
+from perpstrader.domain import Approved, HaltKind, Side
 
 BOTH: Script = {("BTC", 1): go(Side.LONG, 57_000, 66_000), ("ETH", 1): go(Side.LONG, 2_850, 3_300)}
 MANY = {"risk.max_entries_per_minute": 9}
@@ -164,14 +163,12 @@ def test_S41_a_liquidation_at_the_venue_halts_entries_until_somebody_resumes() -
 def test_S41_an_auto_deleveraging_halts_entries_and_the_stop_follows_the_size_that_is_left() -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(2)
-        held, execution = stage.position("BTC"), stage.trader.execution
-        take = execution.on_fills
-
-        def as_the_venue_says_it(fills: Sequence[Fill]) -> None:
-            take([msgspec.structs.replace(fill, direction="Auto-Deleveraging") for fill in fills])
-
-        execution.on_fills = as_the_venue_says_it  # type: ignore[method-assign]
-        stage.by_hand("BTC", buy=False, size="0.002")
+        held = stage.position("BTC")
+        asset = next(asset for asset in stage.engine.assets if asset.coin == "BTC")
+        # A short of the outside market is bankrupt: the best placed long is closed against it.
+        closed = stage.engine.auto_deleverage("BTC", -200, stage.clock.now_ms())
+        assert asset.size_text(closed) == "0.002"
+        assert stage.fills("BTC")[-1].dir == "Auto-Deleveraging"
         await stage.bar(5)
         assert stage.position("BTC") == held - Decimal("0.002")
         assert stage.coins("BTC", stage.stop_of("BTC").size) == stage.position("BTC")

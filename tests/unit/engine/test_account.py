@@ -72,7 +72,6 @@ def test_an_untouched_coin_has_twenty_or_its_maximum_and_leverage_is_set_within_
     assert box.exchange.asset_account(ALICE, "BTC").leverage == 40
     assert code(box.exchange.update_leverage(ALICE, "SOL", 21, True, box.tick())) is RejectCode.INVALID_LEVERAGE
     assert code(box.exchange.update_leverage(ALICE, "SOL", 0, True, box.tick())) is RejectCode.INVALID_LEVERAGE
-    assert code(box.exchange.update_leverage(ALICE, "SOL", 5, False, box.tick())) is RejectCode.ISOLATED_NOT_OFFERED
 
 
 def test_a_lower_leverage_must_be_covered() -> None:

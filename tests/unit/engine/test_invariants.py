@@ -33,6 +33,7 @@ from perpstrader.paper.engine import (
 
 USERS = (ALICE, BOB, CAROL)
 START = {"SOL": 1_000_000, "BTC": 600_000}
+CHECKS = ("conserved", "reducing", "liquidated", "fills", "market", "backstop", "isolated", "deleveraged")
 TERMINAL = ("filled", "Canceled", "canceled", "Rejected", "rejected", "scheduledCancel")
 
 
@@ -47,7 +48,7 @@ class World:
     sizes: dict[int, int] = field(default_factory=dict)
     positions: dict[tuple[str, str], int] = field(default_factory=dict)
     cash: dict[str, int] = field(default_factory=dict)
-    checks: dict[str, int] = field(default_factory=lambda: {"conserved": 0, "reducing": 0, "liquidated": 0, "fills": 0})
+    checks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CHECKS, 0))
 
     def run(self) -> World:
         chance = random.Random(self.seed)
@@ -88,7 +89,11 @@ class World:
             self.exchange.premium_sample(self.now)
             self.exchange.funding_tick(self.now)
         elif what < 0.97:
-            self.exchange.update_leverage(user, coin, chance.choice((1, 3, 10, 20, 40)), True, self.now)
+            is_cross = chance.random() < 0.5
+            self.exchange.update_leverage(user, coin, chance.choice((1, 3, 10, 20, 40)), is_cross, self.now)
+            self.exchange.update_isolated_margin(user, coin, usd(chance.choice((-50, 5, 50))), self.now)
+        elif what < 0.975:
+            self.exchange.auto_deleverage(coin, chance.choice((-300, 40, 300)), self.now)
         elif what < 0.985:
             self.exchange.withdraw(user, usd(chance.choice((1, 50, 500))), self.now)
         else:
@@ -187,8 +192,9 @@ class World:
                 self.see_fill(event)
             elif isinstance(event, FundingEvent | LedgerEvent):
                 self.cash[event.user] = self.cash.get(event.user, 0) + event.usdc
-            elif isinstance(event, LiquidationEvent) and event.method == "backstop":
-                self.cash[event.user] = 0
+            elif isinstance(event, LiquidationEvent):
+                self.cash[event.user] -= event.taken
+                self.checks[event.method if not event.is_isolated else "isolated"] += 1
         for user in USERS:
             view = self.exchange.account_state(user)
             held = {p.coin: p.size for p in view.positions}
@@ -204,6 +210,10 @@ class World:
             assert view.total_raw_usd == self.cash[user], "cash follows from the events alone"
             assert view.account_value == self.cash[user] + worth
             assert 0 not in held.values()
+            own = [p.raw_usd for p in view.positions if p.raw_usd is not None]
+            assert view.cross_raw_usd + sum(own) == view.total_raw_usd
+        for coin in ASSETS:
+            assert self.exchange.open_interest_imbalance(coin) == 0, "for every lot held somebody holds it short"
 
     def see_fill(self, event: FillEvent) -> None:
         fill, key = event.fill, (event.user, event.fill.coin)
@@ -216,6 +226,9 @@ class World:
         self.positions[key] = after
         if before * (after - before) >= 0:
             assert fill.closed_pnl == 0
+        if fill.dir == "Auto-Deleveraging":
+            self.checks["deleveraged"] += 1
+            assert abs(after) < abs(before)
         if fill.liquidation is not None:
             self.checks["liquidated"] += 1
         if self.reduce_only.get(fill.oid):
@@ -244,6 +257,8 @@ def test_the_worlds_have_something_at_stake() -> None:
     assert total["fills"] > 200
     assert total["reducing"] > 20
     assert total["liquidated"] > 3
+    assert total["isolated"] > 3
+    assert total["deleveraged"] > 3
 
 
 @given(seed=st.integers(0, 2**32))

@@ -108,7 +108,6 @@ def test_what_is_not_offered_is_said_plainly_and_what_clients_send_by_habit_is_t
         assert await desk.act(actions.SetReferrer("CCXT1")) == DONE
         fee = {"type": "approveBuilderFee", "maxFeeRate": "0.01%", "builder": "0x" + "65" * 20}
         assert await desk.user_signed(fee) == DONE
-        assert (await desk.act(actions.UpdateLeverage(0, False, 5)))["response"].startswith("Isolated margin")
         assert (await desk.act(actions.UpdateLeverage(0, True, 999)))["response"] == "Invalid leverage value"
         assert (await desk.act(actions.ScheduleCancel(desk.clock.now_ms() + 9_000)))["response"].startswith(
             "Cannot set scheduled cancel time until enough volume traded. Required: $1000000. Traded: $0."

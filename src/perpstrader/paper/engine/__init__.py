@@ -3,6 +3,7 @@
 from perpstrader.paper.engine.assets import EngineAsset, MarginTier, fixed_text, usd_text
 from perpstrader.paper.engine.config import EngineConfig, FeeTier
 from perpstrader.paper.engine.events import (
+    AccountEvent,
     Event,
     Fill,
     FillEvent,
@@ -47,6 +48,7 @@ from perpstrader.paper.engine.views import (
 
 __all__ = [
     "REJECTED_STATUS",
+    "AccountEvent",
     "AccountMemory",
     "AccountRows",
     "AccountView",

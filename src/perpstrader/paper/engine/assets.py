@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -32,6 +32,7 @@ class EngineAsset(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     ``tiers`` are in rising order from 0; none means one tier at ``max_leverage``. ``impact_notional`` (micro-USD) is
     what the impact prices of the premium are taken at: 20,000 USD for BTC and ETH, 6,000 for others (API sheet 7.4).
+    ``margin_mode``: isolated margin only, and with ``strictIsolated`` none of it can be taken out.
     """
 
     coin: str
@@ -41,6 +42,12 @@ class EngineAsset(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     tiers: tuple[MarginTier, ...] = ()
     impact_notional: int = 6_000 * MICRO
     is_delisted: bool = False
+    margin_mode: Literal["noCross", "strictIsolated"] | None = None
+
+    @property
+    def is_isolated_only(self) -> bool:
+        """Whether cross margin is not offered for it."""
+        return self.margin_mode is not None
 
     @cached_property
     def price_decimals(self) -> int:

@@ -40,6 +40,7 @@ class Market:
         self.time_ms = 0
         self.mark: int | None = None
         self.mark_or_zero = 0
+        self.previous_mark: int | None = None
         self.oracle: int | None = None
         self.last: int | None = None
         self.halted = False

@@ -74,6 +74,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     schedule_cancel_fires_per_day: int = 10
     partial_liquidation_above: int = 100_000 * MICRO
     liquidation_cooldown_ms: int = 30_000
+    auto_deleverage: bool = True
+    """A loss beyond what the account had is taken from the other side's best placed accounts; else it is the
+    liquidator's alone.
+    """
     funding_cap: int = 40_000_000_000
     """The largest hourly rate either way, in 1e-12: 4 % (API sheet 7.4)."""
     liquidator: str = "0x00000000000000000000000000000000000000f1"

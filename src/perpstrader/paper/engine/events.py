@@ -88,7 +88,8 @@ class LiquidationEvent(msgspec.Struct, frozen=True, tag=True):
     """An account fell below its maintenance margin; notional and value as they were then. A negative value is shown as
     it is.
 
-    ``method`` ``backstop``: the liquidator took all positions and all that was left, a deficit included.
+    ``method`` ``backstop``: the liquidator took all positions and all that was left, a deficit included. ``taken`` is
+    the money that went to it (negative: the deficit that it bears).
     """
 
     user: str
@@ -99,6 +100,14 @@ class LiquidationEvent(msgspec.Struct, frozen=True, tag=True):
     account_value: int
     positions: tuple[tuple[str, int], ...]
     method: str
+    is_isolated: bool = False
+    taken: int = 0
+
+
+class AccountEvent(msgspec.Struct, frozen=True, tag=True):
+    """Leverage, margin mode or margin of the account changed, and nothing else did."""
+
+    user: str
 
 
 class LedgerEvent(msgspec.Struct, frozen=True, tag=True):
@@ -111,4 +120,4 @@ class LedgerEvent(msgspec.Struct, frozen=True, tag=True):
     liquidation: LiquidationEvent | None = None
 
 
-Event = OrderUpdate | FillEvent | TradeEvent | FundingEvent | LiquidationEvent | LedgerEvent
+Event = OrderUpdate | FillEvent | TradeEvent | FundingEvent | LiquidationEvent | LedgerEvent | AccountEvent

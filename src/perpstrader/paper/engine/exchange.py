@@ -6,7 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from perpstrader.paper.engine import funding, ledger, liquidation, matching, memory, placing, queries, timers, triggers
+from perpstrader.paper.engine import (
+    deleveraging,
+    funding,
+    ledger,
+    leverage,
+    liquidation,
+    matching,
+    memory,
+    placing,
+    queries,
+    timers,
+    triggers,
+)
 from perpstrader.paper.engine.assets import EngineAsset
 from perpstrader.paper.engine.config import EngineConfig
 from perpstrader.paper.engine.events import Event, Fill, FundingEvent, LedgerEvent
@@ -77,8 +89,10 @@ class Exchange:
             market.oracle = update.oracle
         old_mark = market.mark_or_zero
         mark = old_mark if update.mark is None else update.mark
-        if update.mark is not None and not continuous:
-            market.set_mark(mark)
+        if update.mark is not None:
+            market.previous_mark = market.mark
+            if not continuous:
+                market.set_mark(mark)
         if update.halted or not busy:
             return
         matching.fill_resting(state, market, update.trades)
@@ -103,6 +117,13 @@ class Exchange:
         """Charge the hour's funding on oracle prices; due on the hour. Call it before anything else of that instant."""
         self._advance(now_ms)
         funding.tick(self._state)
+
+    def auto_deleverage(self, coin: str, lots: int, now_ms: int) -> int:
+        """A trader of the outside market who held ``lots`` (signed) is bankrupt: accounts on the other side are closed
+        against him at the mark before the last move, the best placed first. Returns the lots that were.
+        """
+        self._begin(now_ms)
+        return deleveraging.for_outsider(self._state, self._state.markets[coin], lots)
 
     # --- orders ---
 
@@ -150,12 +171,22 @@ class Exchange:
         triggers.settle(self._state)
         return result
 
-    def update_leverage(self, user: str, coin: str, leverage: int, is_cross: bool, now_ms: int) -> Answer:
-        """Set the leverage of a coin; refused if the margin would not suffice, and for isolated margin, which is not
-        offered.
+    def update_leverage(self, user: str, coin: str, times: int, is_cross: bool, now_ms: int) -> Answer:
+        """Set leverage and margin mode of a coin; refused if the margin would not suffice, and a change of mode while
+        there is a position.
         """
         self._begin(now_ms)
-        return ledger.update_leverage(self._state, user, coin, leverage, is_cross=is_cross)
+        return leverage.update_leverage(self._state, user, coin, times, is_cross=is_cross)
+
+    def update_isolated_margin(self, user: str, coin: str, micro_usd: int, now_ms: int) -> Answer:
+        """Move margin into (or, negative, out of) an isolated position."""
+        self._begin(now_ms)
+        return leverage.update_isolated_margin(self._state, user, coin, micro_usd)
+
+    def top_up_isolated(self, user: str, coin: str, leverage_milli: int, now_ms: int) -> Answer:
+        """Add margin to an isolated position until it has that leverage, in thousandths."""
+        self._begin(now_ms)
+        return leverage.top_up(self._state, user, coin, leverage_milli)
 
     def schedule_cancel(self, user: str, time_ms: int | None, now_ms: int) -> Answer:
         """Set or clear the dead man's switch of an account (API sheet 2.4): when it fires, all open orders go, stops
@@ -263,6 +294,10 @@ class Exchange:
     def imbalance(self) -> int:
         """Micro-USD that appeared or vanished since the start: always 0 (the conservation law of ``EngineState``)."""
         return queries.imbalance(self._state)
+
+    def open_interest_imbalance(self, coin: str) -> int:
+        """Lots held without a counterparty, the liquidator's and the outside market's included: always 0."""
+        return queries.open_interest_imbalance(self._state, coin)
 
     # --- outliving the process ---
 

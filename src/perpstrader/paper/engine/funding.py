@@ -87,7 +87,10 @@ def tick(state: EngineState) -> None:
         for account in market.holders.values():
             position = account.positions[coin]
             usdc = payment(position.size, market.oracle, rate)
-            account.cash += usdc
+            if position.is_isolated:
+                position.raw_usd += usdc
+            else:
+                account.cash += usdc
             state.house_cash -= usdc
             position.funding_since_open -= usdc
             position.funding_since_change -= usdc

@@ -1,4 +1,4 @@
-"""Cash in and out, and leverage."""
+"""Cash in and out."""
 
 from __future__ import annotations
 
@@ -45,34 +45,6 @@ def _move(state: EngineState, account: Account, micro_usd: int, kind: str) -> No
 
 
 def withdrawable(account: Account) -> int:
-    """What may leave the account now."""
-    notional = sum([margin.position_value(p.size, p.market.mark_or_zero) for p in account.positions.values()])
-    return margin.withdrawable(account.value(), account.margin_used(), notional, account.reserved())
-
-
-def update_leverage(state: EngineState, user: str, coin: str, leverage: int, *, is_cross: bool) -> Answer:
-    """Set a coin's leverage; positions and resting orders must stay covered at the new one."""
-    account, market = state.accounts.get(user), state.markets.get(coin)
-    if account is None:
-        return Rejected(Reject(code=RejectCode.MUST_DEPOSIT))
-    if market is None:
-        return Rejected(Reject(code=RejectCode.UNKNOWN_ASSET))
-    asset = market.asset
-    if not is_cross:
-        return Rejected(Reject(code=RejectCode.ISOLATED_NOT_OFFERED, asset=asset.index))
-    if not 1 <= leverage <= asset.max_leverage:
-        return Rejected(
-            Reject(code=RejectCode.INVALID_LEVERAGE, asset=asset.index, limit=asset.max_leverage, value=leverage)
-        )
-    before = account.leverage.get(coin)
-    lowers = leverage < account.leverage_of(market)
-    account.leverage[coin] = leverage
-    value, needed = account.value(), account.margin_used() + account.reserved()
-    if lowers and value < needed and (coin in account.positions or account.open_orders):
-        if before is None:
-            del account.leverage[coin]
-        else:
-            account.leverage[coin] = before
-        return Rejected(Reject(code=RejectCode.PERP_MARGIN, asset=asset.index, limit=needed, value=value))
-    account.version += 1
-    return Done()
+    """What may leave the account now: of its cross margin, what neither positions nor resting orders need."""
+    notional = sum([p.notional for p in account.cross_positions()])
+    return margin.withdrawable(account.cross_value(), account.cross_margin(), notional, account.reserved())

@@ -1,13 +1,15 @@
-"""Liquidation of cross accounts: to the book first, large positions in two steps, and to the liquidator when little is
-left (API sheet 7.7).
+"""Liquidation of cross accounts and of isolated positions: to the book first, large positions in two steps; to the
+liquidator when little is left; against the other side's best placed when nothing is (API sheet 7.7).
 """
 
 from __future__ import annotations
 
-from perpstrader.paper.engine import lifecycle, margin, matching
+from collections.abc import Sequence
+
+from perpstrader.paper.engine import deleveraging, lifecycle, matching
 from perpstrader.paper.engine.account import Account, Position
 from perpstrader.paper.engine.book import Market
-from perpstrader.paper.engine.events import Fill, FillEvent, FillLiquidation, LedgerEvent, LiquidationEvent
+from perpstrader.paper.engine.events import FillLiquidation, LedgerEvent, LiquidationEvent
 from perpstrader.paper.engine.orders import Order, Tif
 from perpstrader.paper.engine.state import EngineState
 
@@ -15,28 +17,49 @@ _ANY_PRICE = 10**18
 
 
 def check(state: EngineState, market: Market) -> None:
-    """Liquidate whoever holds this coin with an account value below the maintenance margin."""
+    """Liquidate whoever holds this coin below maintenance margin: the isolated position alone, or all that is cross."""
     if not market.holders:
         return
+    coin = market.asset.coin
     for account in tuple(market.holders.values()):
-        if account.positions and account.value() < account.maintenance():
-            _liquidate(state, account)
+        position = account.positions.get(coin)
+        if position is None:
+            continue
+        if position.is_isolated:
+            if position.equity < position.maintenance:
+                _liquidate(state, account, [position])
+        elif account.cross_value() < account.maintenance():
+            _liquidate(state, account, account.cross_positions())
 
 
-def _liquidate(state: EngineState, account: Account) -> None:
-    before = _report(state, account, "market")
+def _liquidate(state: EngineState, account: Account, positions: Sequence[Position]) -> None:
+    isolated = positions[0].is_isolated
+    coins = {position.market.asset.coin for position in positions}
+    before = _report(state, account, positions, "market")
     for order in tuple(account.open_orders.values()):
-        if order.oid in account.open_orders:
+        if order.oid in account.open_orders and (not isolated or order.coin in coins):
             lifecycle.close(state, account, order, "liquidatedCanceled")
     traded = False
-    for coin in tuple(account.positions):
-        position = account.positions.get(coin)
-        if position is not None:
+    for position in positions:
+        if account.positions.get(position.market.asset.coin) is position:
             traded = _to_book(state, account, position) or traded
+    left = [p for p in positions if account.positions.get(p.market.asset.coin) is p]
     if traded:
-        _publish(state, account, before)
-    if account.positions and account.value() * 3 < account.maintenance() * 2:
-        _backstop(state, account)
+        _publish(state, account, before, _deficit(state, account, positions[0]) if isolated and not left else 0)
+    if not left:
+        return
+    value = left[0].equity if isolated else account.cross_value()
+    maintenance = sum([p.maintenance for p in left])
+    if value * 3 < maintenance * 2:
+        _backstop(state, account, left)
+
+
+def _deficit(state: EngineState, account: Account, position: Position) -> int:
+    """What an isolated position ended below zero is the liquidator's loss, not the account's."""
+    deficit = min(position.raw_usd, 0)
+    account.cash -= deficit
+    state.liquidator.cash += deficit
+    return deficit
 
 
 def _to_book(state: EngineState, account: Account, position: Position) -> bool:
@@ -78,67 +101,54 @@ def _to_book(state: EngineState, account: Account, position: Position) -> bool:
     return order.filled > 0
 
 
-def _backstop(state: EngineState, account: Account) -> None:
-    """The liquidator takes all positions at mark and all cash, a deficit included: the account ends at exactly 0 and
-    the event tells what it was.
+def _backstop(state: EngineState, account: Account, positions: Sequence[Position]) -> None:
+    """The liquidator takes these positions at mark and all their money, a deficit included: cash, or the isolated
+    position's margin, ends at exactly 0 and the event tells what it was.
+
+    With a deficit, accounts on the other side are closed first, at the mark before the move.
     """
-    report = _report(state, account, "backstop")
-    liquidator = state.liquidator
-    for coin in tuple(account.positions):
-        position = account.positions[coin]
-        market, size, px = position.market, position.size, position.market.mark_or_zero
-        tid, oid = state.next_tid(), state.next_oid()
-        for taker, signed in ((account, -size), (liquidator, size)):
-            before, pnl = taker.trade(market, signed, px, 0)
-            fill = Fill(
-                coin=coin,
-                px=px,
-                size=abs(size),
-                is_buy=signed > 0,
-                time_ms=state.now_ms,
-                start_position=before,
-                dir=_backstop_direction(taker is account, before, signed),
-                closed_pnl=pnl,
-                oid=oid,
-                cloid=None,
-                crossed=taker is account,
-                fee=0,
-                builder_fee=0,
-                tid=tid,
-                action=0,
-                liquidation=FillLiquidation(account.user, px, "backstop"),
-            )
-            taker.fills.append(fill)
-            state.events.append(FillEvent(taker.user, fill))
-    liquidator.cash += account.cash
-    account.cash = 0
-    _publish(state, account, report)
+    report = _report(state, account, positions, "backstop")
+    liquidator, isolated = state.liquidator, positions[0].is_isolated
+    cash = account.cash
+    if report.account_value < 0 and state.config.auto_deleverage:
+        for position in positions:
+            deleveraging.against_accounts(state, account, position)
+    for position in positions:
+        coin, market = position.market.asset.coin, position.market
+        if account.positions.get(coin) is not position:
+            continue
+        mode = "Isolated" if isolated else "Cross"
+        words = f"Liquidated {mode} {'Long' if position.size > 0 else 'Short'}"
+        deleveraging.hand_over(
+            state, account, position.size, market, market.mark_or_zero, liquidator,
+            words=(words, None), liquidation=FillLiquidation(account.user, market.mark_or_zero, "backstop"),
+        )  # fmt: skip
+    rest = account.cash - cash if isolated else account.cash
+    liquidator.cash += rest
+    account.cash -= rest
+    _publish(state, account, report, rest)
 
 
-def _backstop_direction(is_user: bool, before: int, signed: int) -> str:
-    if is_user:
-        return "Liquidated Cross Long" if before > 0 else "Liquidated Cross Short"
-    return matching.direction(before, signed)
-
-
-def _report(state: EngineState, account: Account, method: str) -> LiquidationEvent:
-    """What the account was just before: notional, value (negative as it is) and positions."""
+def _report(state: EngineState, account: Account, positions: Sequence[Position], method: str) -> LiquidationEvent:
+    """What is liquidated, just before: notional, value (negative as it is) and positions."""
+    isolated = positions[0].is_isolated
     return LiquidationEvent(
         user=account.user,
         time_ms=state.now_ms,
         lid=0,
         liquidator=state.config.liquidator,
-        notional=sum([margin.position_value(p.size, p.market.mark_or_zero) for p in account.positions.values()]),
-        account_value=account.value(),
-        positions=tuple([(coin, p.size) for coin, p in account.positions.items()]),
+        notional=sum([p.notional for p in positions]),
+        account_value=positions[0].equity if isolated else account.cross_value(),
+        positions=tuple([(p.market.asset.coin, p.size) for p in positions]),
         method=method,
+        is_isolated=isolated,
     )
 
 
-def _publish(state: EngineState, account: Account, report: LiquidationEvent) -> None:
+def _publish(state: EngineState, account: Account, report: LiquidationEvent, taken: int) -> None:
     event = LiquidationEvent(
         report.user, report.time_ms, state.next_lid(), report.liquidator, report.notional, report.account_value,
-        report.positions, report.method,
+        report.positions, report.method, report.is_isolated, taken,
     )  # fmt: skip
     entry = LedgerEvent(account.user, state.now_ms, "liquidation", 0, event)
     account.ledger.append(entry)

@@ -48,6 +48,8 @@ class PositionMemory(msgspec.Struct, frozen=True):
     entry_notional: int
     funding_since_open: int
     funding_since_change: int
+    is_isolated: bool = False
+    raw_usd: int = 0
 
 
 class AccountMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +68,7 @@ class AccountMemory(msgspec.Struct, frozen=True, kw_only=True):
     schedule_ms: int | None
     schedule_fires: tuple[int, int]
     liquidation_cooldown: dict[str, int]
+    isolated: dict[str, bool] = {}
 
 
 class AccountRows(msgspec.Struct, kw_only=True):
@@ -128,7 +131,9 @@ def account_memory(state: EngineState, user: str) -> AccountMemory:
         user=user,
         cash=account.cash,
         positions=[
-            PositionMemory(coin, p.size, p.entry_notional, p.funding_since_open, p.funding_since_change)
+            PositionMemory(
+                coin, p.size, p.entry_notional, p.funding_since_open, p.funding_since_change, p.is_isolated, p.raw_usd
+            )
             for coin, p in account.positions.items()
         ],
         leverage=dict(account.leverage),
@@ -141,6 +146,7 @@ def account_memory(state: EngineState, user: str) -> AccountMemory:
         schedule_ms=state.timers.get(user),
         schedule_fires=account.schedule_fires,
         liquidation_cooldown=dict(account.liquidation_cooldown),
+        isolated=dict(account.isolated),
     )
 
 
@@ -186,7 +192,7 @@ def recall(
 
 def _fill_account(state: EngineState, account: Account, memory: AccountMemory) -> None:
     account.cash = memory.cash
-    account.leverage = dict(memory.leverage)
+    account.leverage, account.isolated = dict(memory.leverage), dict(memory.isolated)
     account.funding_all_time = dict(memory.funding_all_time)
     account.volume, account.version, account.fees_paid = memory.volume, memory.version, memory.fees_paid
     account.schedule_fires = memory.schedule_fires
@@ -197,8 +203,9 @@ def _fill_account(state: EngineState, account: Account, memory: AccountMemory) -
     for row in memory.positions:
         market = state.markets[row.coin]
         account.positions[row.coin] = Position(
-            market, row.size, row.entry_notional, row.funding_since_open, row.funding_since_change
-        )
+            market, row.size, row.entry_notional, row.funding_since_open, row.funding_since_change,
+            row.is_isolated, row.raw_usd,
+        )  # fmt: skip
         if not account.is_liquidator:
             market.holders[account.user] = account
 

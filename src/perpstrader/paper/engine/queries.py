@@ -16,23 +16,27 @@ from perpstrader.paper.engine.views import AccountView, AssetAccountView, BookLe
 def account_state(state: EngineState, user: str) -> AccountView:
     """The account at mark; that of an unknown user is empty."""
     account = state.accounts.get(user) or Account(user, state.config)
-    value, maintenance = account.value(), account.maintenance()
-    notional = sum([margin.position_value(p.size, p.market.mark_or_zero) for p in account.positions.values()])
+    cross_value, maintenance = account.cross_value(), account.maintenance()
     return AccountView(
         user=user,
         time_ms=state.now_ms,
         version=account.version,
-        account_value=value,
-        total_notional=notional,
-        total_raw_usd=account.cash,
+        account_value=account.value(),
+        total_notional=sum([p.notional for p in account.positions.values()]),
+        total_raw_usd=account.raw_usd(),
         total_margin_used=account.margin_used(),
+        cross_value=cross_value,
+        cross_notional=sum([p.notional for p in account.cross_positions()]),
+        cross_raw_usd=account.cash,
+        cross_margin_used=account.cross_margin(),
         maintenance_margin=maintenance,
         withdrawable=withdrawable(account),
-        positions=tuple([_position(account, p, value - maintenance) for p in account.positions.values()]),
+        positions=tuple([_position(account, p, cross_value - maintenance) for p in account.positions.values()]),
     )
 
 
-def _position(account: Account, position: Position, margin_available: int) -> PositionView:
+def _position(account: Account, position: Position, cross_available: int) -> PositionView:
+    available = position.equity - position.maintenance if position.is_isolated else cross_available
     market, size, entry = position.market, position.size, position.entry_notional
     asset, mark = market.asset, market.mark_or_zero
     leverage = account.leverage_of(market)
@@ -47,13 +51,14 @@ def _position(account: Account, position: Position, margin_available: int) -> Po
         unrealized_pnl=pnl,
         return_on_equity=margin.return_on_equity(pnl, entry, leverage),
         liquidation_px=margin.liquidation_price(
-            size, mark, margin_available, asset.margin_tiers, price_decimals=asset.price_decimals
+            size, mark, available, asset.margin_tiers, price_decimals=asset.price_decimals
         ),
-        margin_used=margin.margin_used(value, leverage),
+        margin_used=position.equity if position.is_isolated else margin.margin_used(value, leverage),
         max_leverage=asset.max_leverage,
         funding_all_time=account.funding_all_time.get(asset.coin, 0),
         funding_since_open=position.funding_since_open,
         funding_since_change=position.funding_since_change,
+        raw_usd=position.raw_usd if position.is_isolated else None,
     )
 
 
@@ -62,13 +67,16 @@ def asset_account(state: EngineState, user: str, coin: str) -> AssetAccountView:
     account = state.accounts.get(user) or Account(user, state.config)
     market = state.markets[coin]
     leverage, mark, held = account.leverage_of(market), market.mark_or_zero, account.size(coin)
-    free = max(account.value() - account.margin_used() - account.reserved(), 0)
-    own = margin.margin_used(abs(held) * mark, leverage)
+    free = max(account.free(), 0)
+    position = account.positions.get(coin)
+    isolated = position is not None and position.is_isolated
+    own = max(position.equity, 0) if position and isolated else margin.margin_used(abs(held) * mark, leverage)
     buy, sell = (free + 2 * own if held < 0 else free), (free + 2 * own if held > 0 else free)
     sizes = (buy * leverage // mark, sell * leverage // mark) if mark else (0, 0)
     return AssetAccountView(
-        coin=coin, leverage=leverage, max_trade_sizes=sizes, available_to_trade=(buy, sell), mark=market.mark
-    )
+        coin=coin, leverage=leverage, is_isolated=account.is_isolated(market), max_trade_sizes=sizes,
+        available_to_trade=(buy, sell), mark=market.mark,
+    )  # fmt: skip
 
 
 def open_orders(state: EngineState, user: str) -> tuple[OrderView, ...]:
@@ -170,3 +178,9 @@ def imbalance(state: EngineState) -> int:
     held = sum([account.value() for account in state.accounts.values()]) + state.liquidator.value()
     outside = sum([m.outside_cash + m.outside_size * m.mark_or_zero for m in state.markets.values()])
     return held + outside + state.house_cash - state.deposited
+
+
+def open_interest_imbalance(state: EngineState, coin: str) -> int:
+    """The sum of all signed positions in a coin: 0, as every trade has two sides."""
+    held = sum([account.size(coin) for account in state.accounts.values()])
+    return held + state.liquidator.size(coin) + state.markets[coin].outside_size

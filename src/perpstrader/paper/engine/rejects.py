@@ -41,7 +41,11 @@ class RejectCode(enum.StrEnum):
     UNKNOWN_ASSET = "UnknownAsset"
     MUST_DEPOSIT = "MustDeposit"
     INVALID_LEVERAGE = "InvalidLeverage"
-    ISOLATED_NOT_OFFERED = "IsolatedNotOffered"
+    LEVERAGE_SWITCH = "LeverageSwitch"
+    NO_CROSS = "NoCross"
+    NOT_ISOLATED = "NotIsolated"
+    ISOLATED_FUNDS = "IsolatedFunds"
+    ISOLATED_REMOVAL = "IsolatedRemoval"
     INSUFFICIENT_WITHDRAWAL = "InsufficientWithdrawal"
     SCHEDULE_TOO_EARLY = "ScheduleTooEarly"
     SCHEDULE_VOLUME = "ScheduleVolume"
@@ -70,8 +74,8 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
     ``value`` as the code says.
 
     ``BAD_ALO_PX``: ``bid``, ``ask`` (``None`` where a side is empty). ``VALUE_TOO_LARGE``, ``PERP_MARGIN``,
-    ``INSUFFICIENT_WITHDRAWAL``, ``MIN_TRADE_NTL``, ``SCHEDULE_VOLUME``: ``limit`` (allowed or required) and ``value``
-    (met) in micro-USD. ``TOO_MANY_OPEN_ORDERS``, ``INVALID_LEVERAGE``, ``SCHEDULE_FIRES``: plain counts.
+    ``INSUFFICIENT_WITHDRAWAL``, ``MIN_TRADE_NTL``, ``SCHEDULE_VOLUME``, ``ISOLATED_…``: ``limit`` (allowed or required)
+    and ``value`` (met) in micro-USD. ``TOO_MANY_OPEN_ORDERS``, ``INVALID_LEVERAGE``, ``SCHEDULE_FIRES``: plain counts.
     """
 
     code: RejectCode

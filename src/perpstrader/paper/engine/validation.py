@@ -147,8 +147,8 @@ def check_margin(state: EngineState, account: Account, order: Order) -> Reject |
     if margin.tier_at(after, asset.margin_tiers).max_leverage < account.leverage_of(market):
         return Reject(code=RejectCode.PERP_MAX_POSITION, asset=asset.index, value=after)
     fee = margin.fee(order.size * order.limit_px, account.fee_tier(state.now_ms).taker)
-    needed = account.margin_used() + reserved + fee
-    value = account.value()
+    needed = account.cross_margin() + reserved + fee
+    value = account.cross_value()
     if value < needed:
         return Reject(code=RejectCode.PERP_MARGIN, asset=asset.index, limit=needed, value=value)
     return None

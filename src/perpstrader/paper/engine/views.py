@@ -6,10 +6,11 @@ import msgspec
 
 
 class PositionView(msgspec.Struct, frozen=True, kw_only=True):
-    """One open position as ``clearinghouseState`` shows it (API sheet 1.2, 7.1); margin mode is cross.
+    """One open position as ``clearinghouseState`` shows it (API sheet 1.2, 7.1).
 
-    ``entry_px`` is truncated to a price unit. ``return_on_equity`` and ``liquidation_px`` (USD; ``None``: no price
-    liquidates) are in 1e-10. The funding sums are a cost: positive was paid.
+    ``raw_usd`` is the cash of an isolated position, ``None`` for a cross one. ``entry_px`` is truncated to a price
+    unit. ``return_on_equity`` and ``liquidation_px`` (USD; ``None``: no price liquidates) are in 1e-10. The funding
+    sums are a cost: positive was paid.
     """
 
     coin: str
@@ -25,11 +26,13 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     funding_all_time: int
     funding_since_open: int
     funding_since_change: int
+    raw_usd: int | None = None
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as ``clearinghouseState`` shows it; ``version`` grows with each change of the account itself (not of
-    marks).
+    """An account as ``clearinghouseState`` shows it: all of it, and what of it is cross.
+
+    ``version`` grows with each change of the account itself (not of marks).
     """
 
     user: str
@@ -39,6 +42,10 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     total_notional: int
     total_raw_usd: int
     total_margin_used: int
+    cross_value: int
+    cross_notional: int
+    cross_raw_usd: int
+    cross_margin_used: int
     maintenance_margin: int
     withdrawable: int
     positions: tuple[PositionView, ...]
@@ -51,6 +58,7 @@ class AssetAccountView(msgspec.Struct, frozen=True, kw_only=True):
 
     coin: str
     leverage: int
+    is_isolated: bool
     max_trade_sizes: tuple[int, int]
     available_to_trade: tuple[int, int]
     mark: int | None

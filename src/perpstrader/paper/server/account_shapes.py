@@ -43,14 +43,18 @@ def side(is_buy: bool) -> account.Side:
 
 
 def clearinghouse_state(assets: Assets, view: AccountView, time_ms: int) -> account.ClearinghouseState:
-    """The account; all margin is cross, so both summaries are equal."""
+    """The account: all of it, and beside it what is cross."""
     summary = account.MarginSummary(
         usd_text(view.account_value), usd_text(view.total_notional), usd_text(view.total_raw_usd),
         usd_text(view.total_margin_used),
     )  # fmt: skip
+    cross = account.MarginSummary(
+        usd_text(view.cross_value), usd_text(view.cross_notional), usd_text(view.cross_raw_usd),
+        usd_text(view.cross_margin_used),
+    )  # fmt: skip
     return account.ClearinghouseState(
         asset_positions=[account.AssetPosition(_position(assets[row.coin], row)) for row in view.positions],
-        cross_margin_summary=summary,
+        cross_margin_summary=cross,
         withdrawable=usd_text(view.withdrawable),
         margin_summary=summary,
         cross_maintenance_margin_used=usd_text(view.maintenance_margin),
@@ -63,7 +67,7 @@ def _position(asset: EngineAsset, row: PositionView) -> account.PositionWire:
     return account.PositionWire(
         coin=row.coin,
         szi=asset.size_text(row.size),
-        leverage=account.LeverageWire("cross", row.leverage),
+        leverage=_leverage(row.leverage, row.raw_usd),
         position_value=usd_text(row.position_value),
         unrealized_pnl=usd_text(row.unrealized_pnl),
         margin_used=usd_text(row.margin_used),
@@ -77,13 +81,19 @@ def _position(asset: EngineAsset, row: PositionView) -> account.PositionWire:
     )
 
 
+def _leverage(times: int, raw_usd: int | None) -> account.LeverageWire:
+    if raw_usd is None:
+        return account.LeverageWire("cross", times)
+    return account.LeverageWire("isolated", times, usd_text(raw_usd))
+
+
 def active_asset_data(asset: EngineAsset, view: AssetAccountView, user: str) -> account.ActiveAssetData:
     """Leverage and room to trade of one coin."""
     buy, sell = view.max_trade_sizes
     return account.ActiveAssetData(
         user=user,
         coin=view.coin,
-        leverage=account.LeverageWire("cross", view.leverage),
+        leverage=account.LeverageWire("isolated" if view.is_isolated else "cross", view.leverage),
         max_trade_szs=(asset.size_text(buy), asset.size_text(sell)),
         available_to_trade=(usd_text(view.available_to_trade[0]), usd_text(view.available_to_trade[1])),
         mark_px=asset.price_text(view.mark or 0),
@@ -219,7 +229,8 @@ def ledger_update(assets: Assets, row: LedgerEvent) -> account.LedgerUpdate:
         ]
         delta = {
             "type": "liquidation", "liquidatedNtlPos": usd_text(row.liquidation.notional),
-            "accountValue": usd_text(row.liquidation.account_value), "leverageType": "Cross",
+            "accountValue": usd_text(row.liquidation.account_value),
+            "leverageType": "Isolated" if row.liquidation.is_isolated else "Cross",
             "liquidatedPositions": positions,
         }  # fmt: skip
     elif row.kind == "withdraw":

@@ -153,8 +153,15 @@ class ExchangeApi:
                 return orders_in.done(world, user, world.exchange.schedule_cancel(user, action.time, now_ms))
             case actions.UpdateLeverage():
                 return self._update_leverage(action, user, now_ms)
-            case actions.UpdateIsolatedMargin() | actions.TopUpIsolatedOnlyMargin():
-                return responses.err(error_text(ErrorCode.NOT_ISOLATED))
+            case actions.UpdateIsolatedMargin():
+                coin = orders_in.coin_at(world, action.asset)
+                return orders_in.done(
+                    world, user, world.exchange.update_isolated_margin(user, coin, action.ntli, now_ms)
+                )
+            case actions.TopUpIsolatedOnlyMargin():
+                wanted = int(parse_decimal(action.leverage, "leverage") * 1_000)
+                coin = orders_in.coin_at(world, action.asset)
+                return orders_in.done(world, user, world.exchange.top_up_isolated(user, coin, wanted, now_ms))
             case actions.Noop() | actions.SetReferrer():
                 return responses.DEFAULT
             case _:

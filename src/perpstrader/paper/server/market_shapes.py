@@ -45,7 +45,8 @@ def meta(assets: Sequence[EngineAsset]) -> market.Meta:
             table_id = next(key for key, table in tables.items() if table == _table(asset))
         universe.append(
             market.AssetInfo(
-                asset.coin, asset.size_decimals, asset.max_leverage, table_id, is_delisted=asset.is_delisted or None
+                asset.coin, asset.size_decimals, asset.max_leverage, table_id, is_delisted=asset.is_delisted or None,
+                only_isolated=asset.is_isolated_only or None, margin_mode=asset.margin_mode,
             )
         )
     return market.Meta(universe, list(tables.items()))

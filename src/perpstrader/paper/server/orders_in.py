@@ -51,7 +51,7 @@ def cancel(world: World, user: str, action: actions.Cancel, now_ms: int) -> dict
     if not action.cancels:
         return responses.err(error_text(ErrorCode.EMPTY_BATCH))
     results = [
-        world.exchange.cancel(user, _coin(world, row.asset), row.oid, now_ms) for row in action.cancels
+        world.exchange.cancel(user, coin_at(world, row.asset), row.oid, now_ms) for row in action.cancels
     ]
     return _cancelled(world, user, results)
 
@@ -61,7 +61,7 @@ def cancel_by_cloid(world: World, user: str, action: actions.CancelByCloid, now_
     if not action.cancels:
         return responses.err(error_text(ErrorCode.EMPTY_BATCH))
     results = [
-        world.exchange.cancel_by_cloid(user, _coin(world, row.asset), row.cloid.lower(), now_ms)
+        world.exchange.cancel_by_cloid(user, coin_at(world, row.asset), row.cloid.lower(), now_ms)
         for row in action.cancels
     ]
     return _cancelled(world, user, results)
@@ -124,7 +124,8 @@ def asset_at(world: World, index: int) -> EngineAsset | None:
     return assets[index] if 0 <= index < len(assets) else None
 
 
-def _coin(world: World, index: int) -> str:
+def coin_at(world: World, index: int) -> str:
+    """The name of the coin with that asset id, ``""`` for none."""
     asset = asset_at(world, index)
     return "" if asset is None else asset.coin
 

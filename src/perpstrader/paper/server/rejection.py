@@ -34,6 +34,8 @@ _CODES: Final = {
     RejectCode.HALTED: ErrorCode.TRADING_HALTED,
     RejectCode.UNKNOWN_ASSET: ErrorCode.UNKNOWN_ASSET,
     RejectCode.MUST_DEPOSIT: ErrorCode.MUST_DEPOSIT,
+    RejectCode.LEVERAGE_SWITCH: ErrorCode.LEVERAGE_SWITCH,
+    RejectCode.NOT_ISOLATED: ErrorCode.NOT_ISOLATED,
     RejectCode.INVALID_LEVERAGE: ErrorCode.INVALID_LEVERAGE,
     RejectCode.INSUFFICIENT_WITHDRAWAL: ErrorCode.WITHDRAWAL_BALANCE,
     RejectCode.SCHEDULE_TOO_EARLY: ErrorCode.SCHEDULE_TOO_EARLY,
@@ -41,17 +43,21 @@ _CODES: Final = {
 }
 
 _OWN_TEXTS: Final = {
-    RejectCode.ISOLATED_NOT_OFFERED: "Isolated margin is not offered by this exchange.",
+    RejectCode.NO_CROSS: "Cross margin is not allowed for this asset.",
+    RejectCode.ISOLATED_FUNDS: "Insufficient cross margin to add {asked} to the position. Available: ${limit}.",
+    RejectCode.ISOLATED_REMOVAL: "Cannot remove {asked} of isolated margin. Available: ${limit}.",
     RejectCode.SCHEDULE_FIRES: "Scheduled cancel fired too often today. Max is {maximum}.",
 }
 """Refusals that the API sheet has no words for."""
 
-_IN_USD: Final = frozenset({RejectCode.MIN_TRADE_NTL, RejectCode.VALUE_TOO_LARGE, RejectCode.SCHEDULE_VOLUME})
+_IN_USD: Final = frozenset({RejectCode.MIN_TRADE_NTL, RejectCode.VALUE_TOO_LARGE, RejectCode.SCHEDULE_VOLUME,
+    RejectCode.ISOLATED_FUNDS, RejectCode.ISOLATED_REMOVAL,
+})  # fmt: skip
 _ACTION_LEVEL: Final = frozenset(
     {
         RejectCode.MUST_DEPOSIT, RejectCode.INSUFFICIENT_WITHDRAWAL, RejectCode.SCHEDULE_TOO_EARLY,
         RejectCode.SCHEDULE_VOLUME, RejectCode.SCHEDULE_FIRES, RejectCode.INVALID_LEVERAGE,
-        RejectCode.ISOLATED_NOT_OFFERED,
+        RejectCode.LEVERAGE_SWITCH, RejectCode.NOT_ISOLATED,
     }
 )  # fmt: skip
 """Refusals of a whole action; their texts carry no asset."""
@@ -64,6 +70,8 @@ def reject_text(reject: Reject, user: str, assets: tuple[EngineAsset, ...]) -> s
         "minimum": _number(reject, reject.limit),
         "maximum": _number(reject, reject.limit),
         "required": _number(reject, reject.limit),
+        "limit": _number(reject, reject.limit),
+        "asked": _number(reject, reject.value),
         "traded": _number(reject, reject.value),
         "bid": _price(asset, reject.bid),
         "ask": _price(asset, reject.ask),
