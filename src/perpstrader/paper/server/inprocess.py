@@ -147,6 +147,8 @@ class _InProcessSocket:
         session = self._session
         if session is None or not session.is_open:
             raise TransportError("the WebSocket is closed", sent=False)
+        if session.line is not None and session.line.is_frozen:
+            return
         if self._one_way_s is None:
             session.receive(frame)
             return
