@@ -196,7 +196,8 @@ class Writes:
         """Sign and send once; a refusal of the whole action applies to all that it carried (API sheet 2.3, 2.6).
 
         Definitive are the venue's own words and a 422, by which it could not even read the request; 429, 5xx and a page
-        of a proxy prove nothing.
+        of a proxy prove nothing. Nor does a duplicate nonce, as none is given out twice: something on the way has sent
+        the request again, and what became of the first one is not in this answer.
         """
         nonce = self._nonces.take()
         signature = self._encoder.sign(action, nonce, self._vault, expires_ms)
@@ -215,6 +216,8 @@ class Writes:
         except WireError as error:
             return c.Unknown(str(error))
         refused = decoded.refused
+        if refused is not None and refused.code is ErrorCode.DUPLICATE_NONCE:
+            return c.Unknown(f"the request arrived more than once: {refused.text}")
         return decoded if refused is None else c.Rejected(refused.code, refused.text)
 
 
