@@ -25,7 +25,7 @@ from perpstrader.domain.orders import (
 from perpstrader.domain.portfolio import Portfolio, Position, Protection, ProtectiveStop, Reservation
 from perpstrader.domain.risk_state import Conduct, Halt, HaltKind, PastEntry, PastExit, PastSignal, RiskState
 from perpstrader.domain.signals import Action, Side, Signal
-from perpstrader.domain.traces import DecisionInputs, PortfolioDigest, Step, Trace, TraceKind
+from perpstrader.domain.traces import DecisionInputs, PortfolioDigest, Step, StoredBars, StrategyView, Trace, TraceKind
 from perpstrader.domain.verdicts import Approved, Check, Reason, Refusal, Refused, Verdict
 
 __all__ = [
@@ -73,6 +73,8 @@ __all__ = [
     "Signal",
     "StateError",
     "Step",
+    "StoredBars",
+    "StrategyView",
     "TimeInForce",
     "Trace",
     "TraceKind",

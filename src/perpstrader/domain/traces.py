@@ -10,7 +10,7 @@ import msgspec
 from perpstrader.domain.market import Candle, MarketSnapshot
 from perpstrader.domain.money import AssetSpec
 from perpstrader.domain.orders import Fill, Order
-from perpstrader.domain.portfolio import Portfolio
+from perpstrader.domain.portfolio import Portfolio, Position
 from perpstrader.domain.risk_state import RiskState
 from perpstrader.domain.signals import Signal
 from perpstrader.domain.verdicts import Approved, Refused
@@ -80,12 +80,46 @@ class DecisionInputs(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
+class StoredBars(msgspec.Struct, frozen=True, kw_only=True):
+    """Closed bars of one symbol that lie apart from the record, where decisions share them.
+
+    ``runs`` are pieces without a gap, oldest first: the opening time of the first bar, and how many; a bar takes
+    ``bar_ms``. ``digest`` is over the content of all of them (``traces.bars``).
+    """
+
+    symbol: str
+    interval: str
+    bar_ms: int
+    runs: tuple[tuple[int, int], ...]
+    digest: str
+
+    @property
+    def count(self) -> int:
+        """How many bars."""
+        return sum(count for _, count in self.runs)
+
+
+class StrategyView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the strategy was shown besides the bar that it answered, so that it can be asked again.
+
+    ``history`` are the closed bars before that one, oldest first. Where they cannot be read, it is empty and
+    ``stored`` says which they were.
+    """
+
+    time_ms: int
+    market: MarketSnapshot
+    position: Position | None = None
+    history: tuple[Candle, ...] = ()
+    stored: StoredBars | None = None
+
+
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """One decision with its inputs and their ages, each rule's value and limit, the verdict and what came of it.
 
     ``id`` is time-ordered and unique in the run. ``sequence`` numbers the decisions of a run. ``accepted_ms`` is when
     it was decided, not when it was stored (TS-10). ``completed`` tells a run without error; profit is another matter
-    (TS-22). ``inputs`` are there where the rules judged, ``portfolio`` wherever the account was read.
+    (TS-22). ``inputs`` are there where the rules judged, ``view`` where a strategy was asked, ``portfolio`` wherever
+    the account was read.
     """
 
     id: str
@@ -103,6 +137,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     market: MarketSnapshot | None = None
     portfolio: PortfolioDigest | None = None
     inputs: DecisionInputs | None = None
+    view: StrategyView | None = None
     ages_ms: dict[str, int] = msgspec.field(default_factory=dict)
     regime: str = ""
     indicators: dict[str, float] = msgspec.field(default_factory=dict)

@@ -39,6 +39,10 @@ class TraceSettings(Section):
         30_000, "How long a full disk, or a locked file, is tried again for a trace.", unit="ms",
         why="a backup or a clean-up is over by then",
     )  # fmt: skip
+    bars: int = setting(
+        400, "Closed bars before the one that was answered, kept with each decision; 0 keeps none.", unit="bars",
+        ge=0, le=10_000, why="all that a strategy is shown; each bar is stored once, whatever decisions saw it",
+    )  # fmt: skip
     payload_days: int = setting(
         30, "Days that the details of a routine decision are kept; its summary stays.", unit="days", ge=1, le=36_500,
         why="the original's month",
@@ -66,10 +70,6 @@ class TraceSettings(Section):
         "NORMAL", "Durability of routine traces; a decision that led to an order is always FULL.",
         env="TRACE_SYNCHRONOUS",
     )  # fmt: skip
-
-
-class RecoverySettings(Section):
-    """Finding positions in trouble and taking them out."""
     postgres_url: SecretStr | None = setting(
         None, "PostgreSQL database that decisions are shipped to, `postgresql://user:password@host:5432/name`; without "
         "one they stay here alone.", secret=True, env="TRACE_POSTGRES_URL",
@@ -88,6 +88,10 @@ class RecoverySettings(Section):
     postgres_timeout_ms: int = setting(
         30_000, "Longest time of one statement there; then the server counts as away.", unit="ms", gt=0, le=600_000,
     )  # fmt: skip
+
+
+class RecoverySettings(Section):
+    """Finding positions in trouble and taking them out."""
 
     cache_ttl_ms: Milliseconds = setting(
         5_000, "Life of the cached portfolio snapshot.", unit="ms", env="RECOVERY_CACHE_TTL_MS"

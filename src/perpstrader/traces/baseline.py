@@ -24,7 +24,7 @@ from perpstrader.traces.errors import TraceError, TraceRejectedError, UnknownTra
 from perpstrader.traces.files import MEMORY, Synchronous, as_trace_error, connect, transact
 from perpstrader.traces.reading import Reads
 from perpstrader.traces.records import Counters, CycleNote, Marked, Retained, Retention
-from perpstrader.traces.retention import keep_within
+from perpstrader.traces.retention import keep_within, sweep_bars
 
 T = TypeVar("T")
 _PAGE_BYTES: Final = 4_096
@@ -113,6 +113,7 @@ class TraceStore(Reads):
         while more:
             count, more = await self._run(lambda: self._transact(lambda: chain.prune_slice(self._connection, limit)))
             removed += count
+        await sweep_bars(lambda work: self._run(lambda: self._transact(lambda: work(self._connection))))
         return removed
 
     async def retain(self, policy: Retention) -> Retained:

@@ -20,7 +20,8 @@ import msgspec
 from perpstrader.runtime.clock import Clock
 from perpstrader.runtime.executor import Executor
 from perpstrader.runtime.pool import TaskPool
-from perpstrader.traces import rows
+from perpstrader.traces import bulk, rows
+from perpstrader.traces.bars import Shelf
 from perpstrader.traces.codec import Encoded
 from perpstrader.traces.errors import TraceError, TraceRejectedError
 from perpstrader.traces.files import Synchronous, as_trace_error, transact
@@ -108,6 +109,7 @@ class Batches:
         self._synchronous = synchronous
         self._limits = limits
         self.pack = pack
+        self._shelf = Shelf()
         self._on_written = on_written
         self._on_trouble = on_trouble
         self._pool = TaskPool(self._broken)
@@ -293,13 +295,27 @@ class Batches:
 
     def _together(self, work: list[Item]) -> list[Written | Exception]:
         needs_full = any(not item.routine for item in work)
-        return transact(
-            self._connection, lambda: self._apply_all(work), upgrade_from=self._synchronous if needs_full else None
-        )
+        try:
+            return transact(
+                self._connection, lambda: self._apply_all(work), upgrade_from=self._synchronous if needs_full else None
+            )
+        except BaseException:
+            self._shelf.clear()  # bars that the transaction added are gone with it
+            raise
 
     def _apply_all(self, work: list[Item]) -> list[Written | Exception]:
         tail = rows.Tail.read(self._connection)
-        return [self._apply(item, tail) for item in work]
+        self._shelf.begin(self._connection)
+        results: list[Written | Exception] = []
+        while len(results) < len(work):
+            ahead = _new_ones(work[len(results) :])
+            first = tail.seq + 1
+            if ahead and bulk.insert_many(self._connection, ahead, tail, self.pack, self._shelf):
+                results += [Written(first + place, True) for place in range(len(ahead))]
+            else:
+                some = work[len(results) : len(results) + max(1, len(ahead))]
+                results += [self._apply(item, tail) for item in some]
+        return results
 
     def _apply(self, item: Item, tail: rows.Tail) -> Written | Exception:
         encoded, reason = item.encoded, item.reason
@@ -307,12 +323,22 @@ class Batches:
             write = rows.revise_trace if item.revise else rows.insert_trace
             before = tail.seq
             try:
-                new = write(self._connection, encoded, tail, self.pack)
+                new = write(self._connection, encoded, tail, self.pack, self._shelf)
                 return Written(tail.seq if tail.seq > before else 0, new)
             except TraceRejectedError as error:
                 reason = str(error)
         rows.bury(self._connection, item.trace, reason)
         return TraceRejectedError(reason)
+
+
+def _new_ones(work: Sequence[Item]) -> list[Encoded]:
+    """The first ones, as many as one statement takes, if all of them are new decisions; else none."""
+    ahead: list[Encoded] = []
+    for item in work[: bulk.SIZES[0]]:
+        if item.encoded is None or item.revise:
+            break
+        ahead.append(item.encoded)
+    return ahead[: next((size for size in bulk.SIZES if size <= len(ahead)), 0)]
 
 
 class _LaterError(Exception):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import apsw
 
-from perpstrader.traces import outbox
+from perpstrader.traces import bars, outbox
 from perpstrader.traces.codec import DROPPED, decode
 from perpstrader.traces.errors import TraceError, TraceFileError
 from perpstrader.traces.records import MIN_RETENTION_MS, Verification
@@ -29,7 +29,7 @@ def verify(connection: apsw.Connection) -> Verification:
     for row in connection.execute(f"{_JOINED} ORDER BY payload.entry"):
         entry, uid = row[0], row[5]
         expected += 1
-        problem = f"entry {expected} is missing" if entry != expected else _problem(row, digest)
+        problem = f"entry {expected} is missing" if entry != expected else _problem(connection, row, digest)
         if problem:
             return Verification(
                 checked=checked, bad_entry=expected, bad_id=uid if entry == expected else None, problem=problem
@@ -41,10 +41,10 @@ def verify(connection: apsw.Connection) -> Verification:
     ).fetchone()
     if lost is not None:
         return Verification(checked=checked, bad_entry=lost[1], bad_id=lost[0], problem="its payload is missing")
-    return Verification(checked=checked)
+    return Verification(checked=checked, problem=bars.changed(connection))
 
 
-def _problem(row: tuple[Any, ...], previous: bytes) -> str:
+def _problem(connection: apsw.Connection, row: tuple[Any, ...], previous: bytes) -> str:
     entry, codec, raw_len, data, digest, uid, newest, *summary = row
     if uid is None:
         return "its summary is missing"
@@ -58,7 +58,7 @@ def _problem(row: tuple[Any, ...], previous: bytes) -> str:
         return str(error)
     if entry == newest and [_null_nan(value) for value in summary_values(trace)] != summary:
         return "its summary differs from its content"
-    return ""
+    return bars.missing(connection, trace) if entry == newest else ""
 
 
 def _null_nan(value: object) -> object:

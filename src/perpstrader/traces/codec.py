@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from perpstrader.domain.traces import Trace
+from perpstrader.traces.bars import Bars, Memo, share, whole
 from perpstrader.traces.errors import TraceFileError, TraceRejectedError
 from perpstrader.traces.packing import unpack_zstd
 from perpstrader.traces.redaction import is_suspect, redact
@@ -29,6 +30,7 @@ MAX_DEAD_LETTER_BYTES: Final = 65_536
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Trace)
+_INLINE_BARS = b'"history":[{'
 _FLOAT_TAG = "$float"
 _FLOAT_TAG_JSON = b'{"$float":'
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -43,19 +45,40 @@ _UNPACK: Final[Mapping[int, Callable[[bytes, int], bytes]]] = {PLAIN: _unpack_pl
 
 
 class Encoded(msgspec.Struct, frozen=True):
-    """A trace ready for the disk: ``json`` in codec 0, and ``trace`` as it will read back, without secrets."""
+    """A trace ready for the disk: ``json`` in codec 0, and ``trace`` as that reads back, without secrets.
+
+    ``bars`` are stored apart from both (``traces.bars``); ``whole`` is the trace with them.
+    """
 
     json: bytes
     trace: Trace
+    bars: Bars | None = None
+
+    @property
+    def whole(self) -> Trace:
+        """The trace as it will be read."""
+        return whole(self.trace, self.bars)
 
 
-def encode(trace: Trace) -> Encoded:
-    """The trace as redacted JSON that is known to read back; non-finite numbers survive.
+def encode(trace: Trace, memo: Memo | None = None) -> Encoded:
+    """The trace as redacted JSON that is known to read back, its bars apart; non-finite numbers survive.
 
-    Raises ``TraceRejectedError`` with the reason when it does not read back as a trace with an id.
+    ``memo`` knows bars that were encoded before. Raises ``TraceRejectedError`` with the reason when it does not read
+    back as a trace with an id.
     """
     if not isinstance(trace, Trace):
         raise TraceRejectedError(f"{type(trace).__name__} is no trace; it was put in the dead letter")
+    told, bars = share(trace, memo)
+    encoded = _encoded(told)
+    return encoded if bars is None else Encoded(encoded.json, encoded.trace, bars)
+
+
+def encode_whole(trace: Trace) -> bytes:
+    """The redacted JSON of a trace with its bars in it, for other programs; otherwise as ``encode``."""
+    return _encoded(trace).json
+
+
+def _encoded(trace: Trace) -> Encoded:
     encoded = _encode_plain(trace) or _encode_carefully(trace)
     if not encoded.trace.id or encoded.trace.id != trace.id:
         raise TraceRejectedError(
@@ -87,7 +110,8 @@ def unpack(codec: int, raw_len: int, data: bytes) -> bytes:
 def salvage(trace: object) -> bytes:
     """As much of a rejected trace as can be kept, redacted, in at most ``MAX_DEAD_LETTER_BYTES``; never raises."""
     try:
-        data = _ENCODER.encode(_plain_tree(trace))
+        kept = share(trace)[0] if isinstance(trace, Trace) else trace  # bars would leave no room for the rest
+        data = _ENCODER.encode(_plain_tree(kept))
     except (*_FAILURES, AttributeError):
         data = _ENCODER.encode(redact({"type": type(trace).__name__}))
     return data[:MAX_DEAD_LETTER_BYTES]
@@ -153,6 +177,13 @@ def _untagged(value: object) -> object:
     if isinstance(value, list):
         return [_untagged(item) for item in value]
     return value
+
+
+def as_shared(json: bytes) -> bytes:
+    """A stored JSON as ``encode`` makes it now: one of a program that kept bars in the trace says which they are."""
+    if _INLINE_BARS not in json:
+        return json
+    return encode(_parse(json)).json
 
 
 def same_decision(one: Trace, other: Trace) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from perpstrader.domain.traces import Trace
+from perpstrader.traces.bars import share
 
 _MISSING: Final = "(nothing)"
 
@@ -24,9 +25,10 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 def diff(first: Trace, second: Trace) -> tuple[Difference, ...]:
     """Every place at which the two differ, in the order of the trace's fields; equal traces give nothing.
 
-    The rules of a verdict are compared by their names, whatever their order.
+    The rules of a verdict are compared by their names, whatever their order; the bars that were seen as a whole.
     """
-    return tuple(_differences("", msgspec.to_builtins(first), msgspec.to_builtins(second)))
+    one, other = (msgspec.to_builtins(share(trace)[0]) for trace in (first, second))
+    return tuple(_differences("", one, other))
 
 
 def _differences(path: str, one: object, other: object) -> Iterator[Difference]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from perpstrader.domain.traces import Trace
-from perpstrader.traces.codec import encode
+from perpstrader.traces.codec import encode_whole
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.errors import TraceError
 from perpstrader.traces.otlp import resource_spans
@@ -99,7 +99,7 @@ def _open(form: Format, path: Path) -> _Writer:
 
 
 def _json_lines(page: list[Trace]) -> bytes:
-    return b"".join(encode(trace).json + b"\n" for trace in page)
+    return b"".join(encode_whole(trace) + b"\n" for trace in page)
 
 
 def _spans(page: list[Trace]) -> bytes:
@@ -132,7 +132,7 @@ class _Parquet:
 
     def write(self, page: list[Trace]) -> None:
         rows = [
-            {**summary_values(trace)._asdict(), "trace": encode(trace).json.decode()} for trace in page
+            {**summary_values(trace)._asdict(), "trace": encode_whole(trace).decode()} for trace in page
         ]
         for row in rows:
             row.update({name: bool(row[name]) for name in _FLAGS})

@@ -8,6 +8,7 @@ from typing import Any, Final
 import apsw
 
 from perpstrader.domain.traces import Trace, TraceKind
+from perpstrader.traces import bars
 from perpstrader.traces.codec import DROPPED, decode, unpack
 from perpstrader.traces.contract import MAX_LIMIT
 from perpstrader.traces.errors import TraceError
@@ -26,6 +27,7 @@ _SEARCH_PAGE: Final = 500
 _SEARCHED: Final = 20_000
 _LATE_MS: Final = 300_000
 """A decision on a bar is looked for until so long after the instant that was asked for."""
+_SHARED_BAR_BYTES: Final = 40
 
 _CONDITIONS: Final[dict[str, str]] = {
     "symbol": "trace.symbol = ?", "strategy": "trace.strategy = ?", "kind": "trace.kind = ?",
@@ -54,7 +56,7 @@ def one(connection: apsw.Connection, trace_id: str) -> Trace | None:
 def one_sized(connection: apsw.Connection, trace_id: str) -> tuple[Trace, int] | None:
     """As ``one``, with the length of its JSON."""
     row = connection.execute(f"{_FULL} WHERE trace.uid = ?", (trace_id,)).fetchone()
-    return None if row is None else (decode(*row), row[1])
+    return None if row is None else _sized(connection, row)
 
 
 def summary_of(seq: int, trace: Trace) -> TraceSummary:
@@ -73,7 +75,7 @@ def recent_sized(connection: apsw.Connection, limit: int, strategy: str | None) 
     """As ``recent``, each with the length of its JSON."""
     where, values = ("WHERE trace.strategy = ?", (strategy,)) if strategy is not None else ("", ())
     rows = connection.execute(f"{_FULL} {where} {_NEWEST} LIMIT ?", (*values, clamp(limit)))
-    return [(decode(*row), row[1]) for row in rows]
+    return [_sized(connection, row) for row in rows]
 
 
 def between(connection: apsw.Connection, start_ms: int, end_ms: int, symbol: str | None, limit: int) -> list[Trace]:
@@ -271,7 +273,17 @@ def _json_of(connection: apsw.Connection, trace_id: str) -> str:
 
 
 def _traces(connection: apsw.Connection, sql: str, values: tuple[object, ...]) -> list[Trace]:
-    return [decode(*row) for row in connection.execute(sql, values)]
+    return [bars.resolved(connection, decode(*row)) for row in connection.execute(sql, values)]
+
+
+def _sized(connection: apsw.Connection, row: tuple[Any, ...]) -> tuple[Trace, int]:
+    trace = bars.resolved(connection, decode(*row))
+    return trace, sized(trace, row[1])
+
+
+def sized(trace: Trace, json_bytes: int) -> int:
+    """What a trace of so much JSON is counted with in memory: of a bar, which others share, a part."""
+    return json_bytes + _SHARED_BAR_BYTES * (len(trace.view.history) if trace.view is not None else 0)
 
 
 def _summaries(rows: Iterable[tuple[Any, ...]]) -> list[TraceSummary]:

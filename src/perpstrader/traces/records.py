@@ -184,8 +184,9 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retained(msgspec.Struct, frozen=True, kw_only=True):
-    """What one pass did: payloads and traces removed, bytes given back to the disk."""
+    """What one pass did: payloads, traces and bars removed, bytes given back to the disk."""
 
     payloads: int = 0
     traces: int = 0
+    bars: int = 0
     freed_bytes: int = 0

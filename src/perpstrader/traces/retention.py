@@ -1,11 +1,11 @@
 """Retention: the record stays within age and size, in slices that never hold the writer longer than a commit (S64).
 
-Three steps, each where it is due. The *payload* of a routine decision goes first: its summary and its digest stay, so
-that it is still listed and the chain stays whole. Decisions that led to an order or failed keep theirs longer. In the
-end whole traces go, the oldest first, as a prefix of the chain that is sealed (``traces.chain``); the sums a day stay
-for ever. Freed pages are given back to the disk. Nothing younger than ``MIN_RETENTION_MS`` before the newest trace is
-touched, whatever the size. While the record is shipped elsewhere, what waits for that does not go for its age, only for
-the size of the file (``traces.outbox``).
+Steps, each where it is due. The *payload* of a routine decision goes first: its summary and its digest stay, so that it
+is still listed and the chain stays whole. Decisions that led to an order or failed keep theirs longer. In the end whole
+traces go, the oldest first, as a prefix of the chain that is sealed (``traces.chain``); the sums a day stay for ever.
+Bars that no decision names any more go after them. Freed pages are given back to the disk. Nothing younger than
+``MIN_RETENTION_MS`` before the newest trace is touched, whatever the size. While the record is shipped elsewhere, what
+waits for that does not go for its age, only for the size of the file (``traces.outbox``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final
 import apsw
 
 from perpstrader.traces import chain, outbox
+from perpstrader.traces.bars import Sweep
 from perpstrader.traces.codec import DROPPED
 from perpstrader.traces.records import MIN_RETENTION_MS, Retained, Retention
 
@@ -39,6 +40,7 @@ def slices(policy: Retention) -> Iterator[tuple[str, Slice]]:
     if policy.kept_payload_ms is not None:
         yield "payloads", _payloads(policy.kept_payload_ms, routine=False)
     yield "traces", lambda connection: _traces(connection, policy)
+    yield "bars", Sweep().slice
 
 
 async def keep_within(
@@ -46,7 +48,7 @@ async def keep_within(
     plainly: Callable[[Slice], Awaitable[tuple[int, bool]]],
 ) -> Retained:  # fmt: skip
     """One pass: every step a slice at a time, so that other work of the same writer goes on between them."""
-    removed = {"payloads": 0, "traces": 0}
+    removed = {"payloads": 0, "traces": 0, "bars": 0}
     for kind, work in slices(policy):
         more = True
         while more:
@@ -56,7 +58,16 @@ async def keep_within(
     while more:
         count, more = await plainly(vacuum)
         freed += count
-    return Retained(payloads=removed["payloads"], traces=removed["traces"], freed_bytes=freed)
+    return Retained(**removed, freed_bytes=freed)
+
+
+async def sweep_bars(transacted: Callable[[Slice], Awaitable[tuple[int, bool]]]) -> int:
+    """Remove the bars that no decision names any more, a slice at a time; how many."""
+    sweep, removed, more = Sweep(), 0, True
+    while more:
+        count, more = await transacted(sweep.slice)
+        removed += count
+    return removed
 
 
 def vacuum(connection: apsw.Connection) -> tuple[int, bool]:

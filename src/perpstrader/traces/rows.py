@@ -14,7 +14,18 @@ import apsw
 import msgspec
 
 from perpstrader.domain.traces import Trace
-from perpstrader.traces.codec import DROPPED, PLAIN, ZSTD, Encoded, decode, salvage, same_decision, unpack
+from perpstrader.traces import bars
+from perpstrader.traces.codec import (
+    DROPPED,
+    PLAIN,
+    ZSTD,
+    Encoded,
+    as_shared,
+    decode,
+    salvage,
+    same_decision,
+    unpack,
+)
 from perpstrader.traces.errors import TraceRejectedError
 from perpstrader.traces.records import CycleNote, Marked
 from perpstrader.traces.schema import GENESIS, SUMMARY_COLUMNS, summary_values
@@ -57,8 +68,10 @@ def keep_plain(json: bytes) -> bytes | None:
     return None
 
 
-def insert_trace(connection: apsw.Connection, encoded: Encoded, tail: Tail, pack: Pack = keep_plain) -> bool:
-    """Add a trace; ``False`` when the same content is there already.
+def insert_trace(
+    connection: apsw.Connection, encoded: Encoded, tail: Tail, pack: Pack = keep_plain, shelf: bars.Shelf | None = None
+) -> bool:
+    """Add a trace; ``False`` when the same content is there already. ``shelf`` knows what bars are there.
 
     Raises ``TraceRejectedError`` when its id stands for other content.
     """
@@ -79,27 +92,32 @@ def insert_trace(connection: apsw.Connection, encoded: Encoded, tail: Tail, pack
             f"trace {encoded.trace.id} has a value that no column can hold: {error}; it was put in the dead letter"
         ) from error
     tail.seq += 1
+    if encoded.bars is not None:
+        bars.keep(connection, tail.seq, encoded.bars, shelf)
     _append(connection, tail, tail.seq, encoded, pack)
     return True
 
 
-def revise_trace(connection: apsw.Connection, encoded: Encoded, tail: Tail, pack: Pack = keep_plain) -> bool:
+def revise_trace(
+    connection: apsw.Connection, encoded: Encoded, tail: Tail, pack: Pack = keep_plain, shelf: bars.Shelf | None = None
+) -> bool:
     """Append a revision, or insert an unknown trace; ``False`` when the newest revision is the same.
 
     Raises ``TraceRejectedError`` when it would change what was decided (S63).
     """
     found = connection.execute(_FOUND, (encoded.trace.id,)).fetchone()
     if found is None:
-        return insert_trace(connection, encoded, tail, pack)
+        return insert_trace(connection, encoded, tail, pack, shelf)
     seq, _, newest = found
     stored: tuple[Any, ...] = connection.execute(_PAYLOAD, (newest,)).fetchall()[0]
     if stored[0] == DROPPED:
         raise TraceRejectedError(
             f"the record of trace {encoded.trace.id} is older than traces are kept; the update is in the dead letter"
         )
-    if unpack(*stored) == encoded.json:
+    json = as_shared(unpack(*stored))
+    if json == encoded.json:
         return False
-    if not same_decision(decode(*stored), encoded.trace):
+    if not same_decision(decode(PLAIN, len(json), json), encoded.trace):
         raise TraceRejectedError(
             f"the update of trace {encoded.trace.id} would change what was decided on; it was put in the dead letter"
         )
@@ -216,4 +234,4 @@ def _append(connection: apsw.Connection, tail: Tail, seq: int, encoded: Encoded,
 def _holds(connection: apsw.Connection, entry: int, encoded: Encoded) -> bool:
     """True when the entry (unless pruned) has this content, in whatever codec, or when nobody can tell any more."""
     row: tuple[Any, ...] | None = connection.execute(_PAYLOAD, (entry,)).fetchone()
-    return row is not None and (row[0] == DROPPED or unpack(*row) == encoded.json)
+    return row is not None and (row[0] == DROPPED or as_shared(unpack(*row)) == encoded.json)

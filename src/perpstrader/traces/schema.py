@@ -149,7 +149,25 @@ _V4: Final = (
         END""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4)
+# Closed bars, once each (``traces.bars``); what a decision names goes with its details, whoever removes them.
+_V5: Final = (
+    """CREATE TABLE candle (
+        symbol TEXT NOT NULL, interval TEXT NOT NULL, open_ms INTEGER NOT NULL, version INTEGER NOT NULL,
+        close_ms INTEGER NOT NULL, open TEXT NOT NULL, high TEXT NOT NULL, low TEXT NOT NULL, close TEXT NOT NULL,
+        volume TEXT NOT NULL, trades INTEGER NOT NULL, digest BLOB NOT NULL,
+        PRIMARY KEY (symbol, interval, open_ms, version)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE trace_bars (
+        seq INTEGER PRIMARY KEY, symbol TEXT NOT NULL, interval TEXT NOT NULL, first_ms INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL, versions TEXT NOT NULL) STRICT""",
+    "CREATE INDEX trace_bars_first ON trace_bars (symbol, interval, first_ms, last_ms)",
+    """CREATE TRIGGER trace_bars_delete AFTER DELETE ON trace BEGIN
+        DELETE FROM trace_bars WHERE seq = old.seq; END""",
+    # 255: the payload was removed by retention
+    """CREATE TRIGGER trace_bars_drop AFTER UPDATE OF codec ON payload WHEN new.codec = 255 BEGIN
+        DELETE FROM trace_bars WHERE seq = new.seq; END""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5)
 """Step n (from 1) leads from version n - 1 to version n; none is ever edited once released."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -21,6 +21,7 @@ from perpstrader.domain.traces import Trace, TraceKind
 from perpstrader.runtime.clock import Clock, SystemClock
 from perpstrader.runtime.executor import Executor, InlineExecutor
 from perpstrader.traces import chain, dictionaries, queries, rows
+from perpstrader.traces.bars import Memo
 from perpstrader.traces.batches import Batches, BatchLimits, Item, Receipt, Written
 from perpstrader.traces.cache import CacheCounters, Ring, TraceCache
 from perpstrader.traces.codec import encode
@@ -29,7 +30,7 @@ from perpstrader.traces.files import MEMORY, Synchronous, as_trace_error, connec
 from perpstrader.traces.packing import Packer
 from perpstrader.traces.reading import Reads
 from perpstrader.traces.records import Counters, CycleNote, Marked, Retained, Retention, TraceSummary
-from perpstrader.traces.retention import keep_within
+from perpstrader.traces.retention import keep_within, sweep_bars
 
 T = TypeVar("T")
 _PAGE_BYTES: Final = 16_384
@@ -68,7 +69,8 @@ class TraceStore(Reads):
         self._open = True
         self._cache = TraceCache(cache.entries, cache.max_bytes)
         self._ring = Ring(_RING)
-        self._written = 0
+        self._memo = Memo()
+        self._changes = 0
         self._foreign_version: int | None = None
         self._looked_ns: int | None = None
         self.on_trouble: Callable[[str], None] = lambda text: None
@@ -135,6 +137,7 @@ class TraceStore(Reads):
         """Mark traces as analysed in a batch; what is accepted and not yet written counts as there (TS-07)."""
         await self._batches.flush()
         marked = await self._transacted(lambda connection: rows.mark(connection, ids, batch_id))
+        self._changes += 1
         self._ring.clear()
         return marked
 
@@ -153,12 +156,12 @@ class TraceStore(Reads):
         trace = await self.get(trace_id)
         if trace is None:
             raise UnknownTraceError(f"there is no trace {trace_id!r}; its outcome was not recorded")
-        revised = encode(rows.with_outcome(trace, format(outcome_usd, "f"), outcome_ms))
+        revised = encode(rows.with_outcome(trace, format(outcome_usd, "f"), outcome_ms), self._memo)
         await self._transacted(
             lambda connection: rows.revise_trace(connection, revised, rows.Tail.read(connection), self._batches.pack)
         )
-        self._written += 1
-        self._cache.put(revised.trace, len(revised.json))
+        self._changes += 1
+        self._cache.put(revised.whole, queries.sized(revised.whole, len(revised.json)))
         self._ring.revise(queries.summary_of(0, revised.trace))
 
     async def store_notes(self, notes: Sequence[CycleNote]) -> None:
@@ -179,6 +182,7 @@ class TraceStore(Reads):
         while more:
             count, more = await self._transacted(lambda connection: chain.prune_slice(connection, limit))
             removed += count
+        await sweep_bars(self._transacted)
         self._forget()
         return removed
 
@@ -223,28 +227,27 @@ class TraceStore(Reads):
         found = self._cache.get(trace_id)
         if found is not None:
             return found
-        written = self._written
+        changes = self._changes
         read = await self._read(lambda connection: queries.one_sized(connection, trace_id))
         if read is None:
             return None
-        if written == self._written:  # else a newer revision may be kept already
+        if changes == self._changes:  # else a newer revision may be kept already
             self._cache.put(*read)
         return read[0]
 
     async def recent(self, limit: int = 50, *, strategy: str | None = None) -> list[Trace]:
         """The newest traces, newest first."""
-        if strategy is None:
-            newest = await self._newest(queries.clamp(limit))
-            if newest is not None:
-                kept = [self._cache.get(row.id) for row in newest]
-                found = [trace for trace in kept if trace is not None]
-                if len(found) == len(newest):
-                    return found
-        written = self._written
-        read = await self._read(lambda connection: queries.recent_sized(connection, limit, strategy))
-        if written == self._written:  # else a newer revision may be kept already
+        kept = await self._kept(queries.clamp(limit)) if strategy is None else None
+        if kept is not None:
+            return kept
+        changes = self._changes
+        read, summaries = await self._read(lambda connection: _newest(connection, limit, strategy))
+        if changes == self._changes:  # else a newer revision may be kept already
             for trace, size in reversed(read):
                 self._cache.put(trace, size)
+            wanted = min(queries.clamp(limit), _RING)
+            if strategy is None and self._ring.newest(wanted) is None:
+                self._ring.load(list(summaries), is_whole=len(summaries) < wanted)
         return [trace for trace, _ in read]
 
     async def summaries(
@@ -252,9 +255,7 @@ class TraceStore(Reads):
     ) -> list[TraceSummary]:
         """The newest summaries, newest first."""
         if symbol is None and strategy is None and kind is None:
-            newest = await self._newest(queries.clamp(limit))
-            if newest is not None:
-                return newest
+            return await self._newest_summaries(queries.clamp(limit))
         return await super().summaries(limit, symbol=symbol, strategy=strategy, kind=kind)
 
     # --- inside ---
@@ -263,36 +264,44 @@ class TraceStore(Reads):
         if not self._open:
             return self._batches.refuse(TraceError(f"the trace store {self._name} is closed"))
         try:
-            encoded, reason = encode(trace), ""
+            encoded, reason = encode(trace, self._memo), ""
         except TraceRejectedError as error:
             encoded, reason = None, str(error)
         return self._batches.put(trace, encoded, reason, revise=revise, urgent=urgent)
 
     def _on_written(self, item: Item, written: Written) -> None:
-        self._written += 1
+        self._changes += 1
         if item.encoded is None or not written.new:
             return
         trace = item.encoded.trace
-        if written.seq:
-            self._ring.add(queries.summary_of(written.seq, trace))
-        else:
-            self._ring.revise(queries.summary_of(0, trace))
-        self._cache.put(trace, len(item.encoded.json))
+        if self._ring.is_loaded:
+            summary = queries.summary_of(written.seq, trace)
+            (self._ring.add if written.seq else self._ring.revise)(summary)
+        whole = item.encoded.whole
+        self._cache.put(whole, queries.sized(whole, len(item.encoded.json)))
 
     def _tell(self, text: str) -> None:
         self.on_trouble(text)
 
-    async def _newest(self, limit: int) -> list[TraceSummary] | None:
-        if limit > _RING:
-            return None
+    async def _kept(self, limit: int) -> list[Trace] | None:
+        """The newest traces where all of them are kept decoded."""
         await self._look_for_others()
         newest = self._ring.newest(limit)
         if newest is None:
-            page = await self._run(lambda: queries.find(self._writer, {}, _RING, None))
-            # read on the writer's own thread, so that no commit lies between this answer and the next note of one
+            return None
+        found = [trace for trace in (self._cache.get(row.id) for row in newest) if trace is not None]
+        return found if len(found) == len(newest) else None
+
+    async def _newest_summaries(self, limit: int) -> list[TraceSummary]:
+        await self._look_for_others()
+        newest = self._ring.newest(limit)
+        if newest is not None:
+            return newest
+        changes = self._changes
+        page = await self._read(lambda connection: queries.find(connection, {}, limit, None))
+        if changes == self._changes and limit <= _RING:
             self._ring.load(list(page.rows), is_whole=page.cursor is None)
-            newest = self._ring.newest(limit)
-        return newest
+        return list(page.rows)
 
     async def _look_for_others(self) -> None:
         """Forget what is kept when another process has committed; asked at most once within the bound."""
@@ -306,6 +315,7 @@ class TraceStore(Reads):
         self._foreign_version, self._looked_ns = version, now
 
     def _forget(self) -> None:
+        self._changes += 1
         self._cache.clear()
         self._ring.clear()
 
@@ -328,3 +338,12 @@ class TraceStore(Reads):
 
         return await executor.run(guarded)
 
+
+def _newest(
+    connection: apsw.Connection, limit: int, strategy: str | None
+) -> tuple[list[tuple[Trace, int]], tuple[TraceSummary, ...]]:
+    """The newest traces with their sizes, and the newest summaries where no strategy is asked for."""
+    # a commit between the two shows in the second alone, and is told to the ring again when it is noted
+    read = queries.recent_sized(connection, limit, strategy)
+    summaries = queries.find(connection, {}, min(limit, _RING), None).rows if strategy is None else ()
+    return read, summaries

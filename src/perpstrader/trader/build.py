@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from random import Random
+from typing import Final
 
 import msgspec
 
@@ -38,7 +39,7 @@ from perpstrader.risk.liquidation import liquidation_prices
 from perpstrader.runtime import Clock, DetachedExecutor, Executor, InlineExecutor, Supervisor, Transport
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.settings import Settings
-from perpstrader.state import StateStore
+from perpstrader.state import StateStore, Transaction
 from perpstrader.strategies import StrategyEntry, StrategyRunner, load_strategies
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.postgres import BotName, Server
@@ -62,8 +63,11 @@ from perpstrader.trader.trader import REAL_TIME, Pace, Trader
 from perpstrader.trader.upkeep import Upkeep
 from perpstrader.trader.warming import WarmUp
 from perpstrader.trader.wiring import Wiring
+from perpstrader.venue.address_budget import AddressBudget
 from perpstrader.venue.bars import BarGap
 from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
+from perpstrader.venue.budget import IpBudget
+from perpstrader.venue.budgeted import BudgetedTransport
 from perpstrader.venue.client import HyperliquidClient
 from perpstrader.venue.encoding import WireEncoder
 from perpstrader.venue.market_data import MarketData
@@ -71,7 +75,9 @@ from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.signer import Signer
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.streams import Streams
-from perpstrader.venue.weight import WeighedTransport
+
+
+_SPENT_KEY: Final = "ip_weight_spent"
 
 
 class Deps(msgspec.Struct, kw_only=True):
@@ -118,7 +124,8 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     breakers = await make_breakers(settings, deps.clock, deps.rng, deps.store, journal, wiring.failed)
     recorder.watch = breakers.watch(TRACES)
     transport = GuardedTransport(deps.transport, breakers.watch(VENUE))
-    client = await _client(settings, deps, transport, journal, stages)
+    budgeted = await _budgeted(settings, deps, transport, journal)
+    client = await _client(settings, deps, budgeted or transport, journal, stages)
     assets = dict(await client.metadata())
     symbols = traded_symbols(settings, assets)
     books = await open_books(deps.store, client)
@@ -143,7 +150,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     runners = _runners(settings, deps)
     cycle = Cycle(
         runners, decider, execution, market, recorder, deps.clock, pool, counters, stages,
-        halted=wiring.halted, least_bars=settings.risk.min_history_bars,
+        halted=wiring.halted, least_bars=settings.risk.min_history_bars, recorded_bars=settings.traces.bars,
     )  # fmt: skip
     decider.bars = cycle.bars
     trader = wiring.trader = Trader(
@@ -160,8 +167,19 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         settings, deps.traces, deps.trace_server, bot, deps.clock, deps.rng, recorder
     )
     watch_counts(monitor, trader)
+    if budgeted is not None:
+        _watch_budget(monitor, trader, budgeted)
     await recorder.take_up(await deps.store.read(lambda tx: tx.episodes.active()))
     return trader, Commands(trader, deps.rng)
+
+
+def _watch_budget(monitor: PerformanceMonitor, trader: Trader, budgeted: BudgetedTransport) -> None:
+    """What is left of the budgets: for the monitor, and the address's for decisions as soon as an action is sent."""
+    view, address = trader.execution.view, budgeted.address
+    address.on_left = lambda left: setattr(view, "address_budget_left", left)
+    monitor.watch_level("ip_weight", lambda: budgeted.ip.spent)
+    monitor.watch_count("requests_kept_back", lambda: budgeted.ip.kept_back + address.kept_back)
+    monitor.watch_count("requests_refused", lambda: budgeted.ip.refusals)
 
 
 def _surround(
@@ -205,8 +223,29 @@ def _recorder(settings: Settings, deps: Deps, wiring: Wiring, stages: Stages) ->
     return recorder
 
 
+async def _budgeted(
+    settings: Settings, deps: Deps, guarded: Transport, journal: Journal
+) -> BudgetedTransport | None:
+    """The venue's budgets, with what the predecessor spent within the last minute (S18); ``None`` where the paper
+    exchange keeps no limits. What this start reads is on disk before its first byte, so that a loop of crashes counts.
+    """
+    if settings.venue.network == "paper" and not settings.paper.enforce_limits:
+        return None
+
+    def put(text: str) -> Callable[[Transaction], object]:
+        return lambda tx: tx.meta.put_text(_SPENT_KEY, text)
+
+    ip = IpBudget(
+        deps.clock, limit=settings.client.weight_per_minute, reserve=float(settings.client.exit_reserve_fraction),
+        save=lambda text: journal.later(put(text)),
+    )  # fmt: skip
+    ip.load(await deps.store.read(lambda tx: tx.meta.get_text(_SPENT_KEY)))
+    await deps.store.transact(put(ip.begin()))
+    return BudgetedTransport(guarded, ip, AddressBudget(deps.clock))
+
+
 async def _client(
-    settings: Settings, deps: Deps, guarded: Transport, journal: Journal, stages: Stages
+    settings: Settings, deps: Deps, limited: Transport, journal: Journal, stages: Stages
 ) -> HyperliquidClient:
     """The build that the rollout asks for; both keep their nonces above what was ever used (S12)."""
     clock, mainnet = deps.clock, settings.venue.is_mainnet
@@ -217,10 +256,6 @@ async def _client(
     )
     account, vault = deps.identity.account, settings.venue.vault_address
     timeout_s = settings.client.request_timeout_ms / 1000
-    limited: Transport = guarded
-    if settings.venue.network != "paper" or settings.paper.enforce_limits:
-        weight, kept = settings.client.weight_per_minute, float(settings.client.exit_reserve_fraction)
-        limited = WeighedTransport(guarded, clock, limit=weight, reserve=kept)
     transport = MeasuredTransport(limited, stages)
     client: HyperliquidClient
     if settings.rollout.client == "baseline":

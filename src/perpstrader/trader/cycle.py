@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from perpstrader.domain import BarHistory, Candle, MarketView, Signal
+from perpstrader.domain import BarHistory, Candle, MarketView, Signal, StrategyView
 from perpstrader.execution import Execution, Note
 from perpstrader.monitor import Stages
 from perpstrader.runtime import Clock
@@ -33,6 +33,7 @@ class _Heard(msgspec.Struct):
 
     signals: int = 0
     quiet: list[StrategyRunner] = msgspec.field(default_factory=list)
+    shown: StrategyView | None = None
 
 
 class Cycle:
@@ -54,6 +55,7 @@ class Cycle:
         *,
         halted: Callable[[], str | None],
         least_bars: int,
+        recorded_bars: int,
     ) -> None:
         self.runners = tuple(runners)
         self._decider = decider
@@ -66,6 +68,7 @@ class Cycle:
         self._stages = stages
         self._halted = halted
         self._least_bars = least_bars
+        self._recorded_bars = recorded_bars
         self._history: dict[str, deque[Candle]] = {}
         self._unbroken: dict[str, int] = {}
         self._waiting: deque[tuple[Candle, int]] = deque()
@@ -170,7 +173,9 @@ class Cycle:
             self._tell(runner, view.symbol, "strategy-works", f"{runner.name} works again", grave=False)
         if outcome.signal is not None:
             heard.signals += 1
-            self._decide(outcome.signal, view.candle, runner.indicators(view.symbol), came_ns)
+            if heard.shown is None:  # one for all strategies that answer this bar, so that its bars are shared
+                heard.shown = self._shown(view)
+            self._decide(outcome.signal, view.candle, runner.indicators(view.symbol), came_ns, heard.shown)
         elif outcome.error is None:
             heard.quiet.append(runner)
 
@@ -185,13 +190,23 @@ class Cycle:
         now_ms, name = self._clock.now_ms(), runner.name
         self._recorder.take(Note(time_ms=now_ms, kind=kind, symbol=symbol, text=text, strategy=name, grave=grave))
 
-    def _decide(self, signal: Signal, candle: Candle, indicators: Mapping[str, float], came_ns: int) -> None:
-        self._busy += 1
-        self._pool.spawn(f"decide-{signal.id}", self._decided(signal, candle, indicators, came_ns))
+    def _shown(self, view: MarketView) -> StrategyView:
+        """What the strategies see, for the record: of the history the newest bars."""
+        kept = self._recorded_bars
+        history = tuple(view.history)[-kept:] if kept else ()
+        return StrategyView(time_ms=view.time_ms, market=view.market, position=view.position, history=history)
 
-    async def _decided(self, signal: Signal, candle: Candle, indicators: Mapping[str, float], came_ns: int) -> None:
+    def _decide(
+        self, signal: Signal, candle: Candle, indicators: Mapping[str, float], came_ns: int, view: StrategyView
+    ) -> None:
+        self._busy += 1
+        self._pool.spawn(f"decide-{signal.id}", self._decided(signal, candle, indicators, came_ns, view))
+
+    async def _decided(
+        self, signal: Signal, candle: Candle, indicators: Mapping[str, float], came_ns: int, view: StrategyView
+    ) -> None:
         try:
-            await self._decider.decide(signal, candle=candle, indicators=indicators, came_ns=came_ns)
+            await self._decider.decide(signal, candle=candle, indicators=indicators, came_ns=came_ns, view=view)
         finally:
             self._busy -= 1
             self._settle_idle()

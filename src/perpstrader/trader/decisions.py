@@ -31,6 +31,7 @@ from perpstrader.domain import (
     RiskState,
     Signal,
     StateError,
+    StrategyView,
     TraceKind,
     VenueError,
     Verdict,
@@ -114,22 +115,24 @@ class Decider:
         candle: Candle | None = None,
         indicators: Mapping[str, float] | None = None,
         came_ns: int | None = None,
+        view: StrategyView | None = None,
     ) -> Decision:
         """Judge and carry out one signal; always leaves a trace, never raises for what the market or the venue does.
 
-        ``came_ns`` is when the bar that it answers came, by the monotonic clock.
+        ``came_ns`` is when the bar that it answers came, by the monotonic clock; ``view`` is what the strategy saw.
         """
         self._counters.signals += 1
         by = self._counters.signals_by_strategy
         by[signal.strategy] = by.get(signal.strategy, 0) + 1
         if signal.is_exit:
-            return await self._exit(signal, candle, indicators, came_ns)
-        return await self._open(signal, candle, indicators, came_ns)
+            return await self._exit(signal, candle, indicators, came_ns, view)
+        return await self._open(signal, candle, indicators, came_ns, view)
 
     # --- entries ---
 
     async def _open(
-        self, signal: Signal, candle: Candle | None, indicators: Mapping[str, float] | None, came_ns: int | None
+        self, signal: Signal, candle: Candle | None, indicators: Mapping[str, float] | None, came_ns: int | None,
+        view: StrategyView | None,
     ) -> Decision:
         self._conduct.on_signal(signal, self._clock.now_ms())
         started = self._stages.evidence.now()
@@ -160,6 +163,7 @@ class Decider:
             market=market,
             portfolio=portfolio,
             inputs=inputs,
+            view=view,
             indicators=indicators,
             led_to_order=isinstance(verdict, Approved),
         )
@@ -238,7 +242,8 @@ class Decider:
     # --- exits ---
 
     async def _exit(
-        self, signal: Signal, candle: Candle | None, indicators: Mapping[str, float] | None, came_ns: int | None
+        self, signal: Signal, candle: Candle | None, indicators: Mapping[str, float] | None, came_ns: int | None,
+        view: StrategyView | None,
     ) -> Decision:
         refusal = await self._may_exit(signal)
         self._time_decision(came_ns)
@@ -258,6 +263,7 @@ class Decider:
             candle=candle,
             market=self._market.snapshot(signal.symbol),
             portfolio=self._execution.view.build(),
+            view=view,
             indicators=indicators,
             episode=episode,
             led_to_order=refusal is None,

@@ -1,0 +1,357 @@
+"""Closed bars that decisions share: each is stored once in ``candle``, and a decision says which ones it saw.
+
+A decision's payload names them by opening times and by a digest over their content (``StoredBars``), so that the chain
+covers them, too. The digest of a bar is the first 8 bytes of SHA-256 over its fields as text, that of a history the
+first 16 over the digests of its bars, in hex. A bar that another source told otherwise is stored beside the first as
+another *version*; ``trace_bars`` says which versions a decision saw, and keeps what it names from being swept.
+
+Telling bars apart by their content would cost a millisecond a decision; so ``Memo`` knows bars by their identity, which
+the trader keeps from bar to bar, and ``Shelf`` knows what lies in the file already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from itertools import chain as joined
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from perpstrader.domain.market import Candle
+from perpstrader.domain.traces import StoredBars, StrategyView, Trace
+
+SWEPT: Final = 500
+"""Bars removed in one transaction."""
+_WINDOWS: Final = 1_000
+_REMEMBERED: Final = 8_192
+_HISTORIES: Final = 128
+_SHELF: Final = 2_048
+_LONGEST_NAME: Final = 40
+"""A longer symbol is none: it stays in the trace, where secrets are looked for."""
+
+_FIELDS: Final = "open_ms, version, close_ms, open, high, low, close, volume, trades, digest"
+_RANGE: Final = f"SELECT {_FIELDS} FROM candle WHERE symbol = ? AND interval = ? AND open_ms BETWEEN ? AND ?"
+_ADD: Final = f"INSERT INTO candle (symbol, interval, {_FIELDS}) VALUES ({', '.join('?' * 12)})"
+_NAME: Final = (
+    "INSERT INTO trace_bars (seq, symbol, interval, first_ms, last_ms, versions) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_VERSIONS: Final = "SELECT versions FROM trace_bars JOIN trace ON trace.seq = trace_bars.seq WHERE trace.uid = ?"
+
+Digested = tuple[Candle, bytes, tuple[str, str, int]]
+
+
+class Bars(msgspec.Struct, frozen=True):
+    """A history that is stored apart from its decision: what the decision says of it, the bars, and their digests."""
+
+    ref: StoredBars
+    candles: tuple[Candle, ...]
+    digests: tuple[bytes, ...]
+
+
+class Memo:
+    """Digests of bars, and of whole histories, by identity; bounded."""
+
+    def __init__(self) -> None:
+        self._new: dict[int, Digested] = {}
+        self._old: dict[int, Digested] = {}
+        self._histories: OrderedDict[int, Bars] = OrderedDict()
+
+    def of(self, candle: Candle) -> Digested | None:
+        """The bar with its digest and its series; ``None`` for what cannot be stored apart."""
+        key = id(candle)
+        found = self._new.get(key) or self._old.get(key) or _digested(candle)
+        if found is not None:
+            if len(self._new) >= _REMEMBERED:
+                self._old, self._new = self._new, {}
+            self._new[key] = found  # holds the bar, so that its identity is not given to another
+        return found
+
+    def history(self, candles: tuple[Candle, ...]) -> Bars | None:
+        """As ``share``; a history that was asked for lately is known."""
+        found = self._histories.get(id(candles))
+        if found is None:
+            found = _shared(candles, self.of)
+            if found is not None:
+                self._histories[id(candles)] = found
+                if len(self._histories) > _HISTORIES:
+                    self._histories.popitem(last=False)
+        return found
+
+
+class Shelf:
+    """What the file holds of the newest bars, as far as its writer knows; of the writing thread."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str], dict[int, tuple[bytes, int]]] = {}
+        self._sweeps = 0
+
+    def begin(self, connection: apsw.Connection) -> None:
+        """At the begin of a transaction: bars that were swept are no longer known."""
+        sweeps = int(connection.execute("SELECT value FROM meta WHERE key = 'bars_swept'").get or 0)
+        if sweeps != self._sweeps:
+            self.clear()
+            self._sweeps = sweeps
+
+    def clear(self) -> None:
+        """Know nothing, such as after a transaction that was rolled back."""
+        self._series.clear()
+
+    def series(self, symbol: str, interval: str) -> dict[int, tuple[bytes, int]]:
+        """Digest and version by opening time."""
+        found = self._series.setdefault((symbol, interval), {})
+        if len(found) > _SHELF:
+            found.clear()
+        return found
+
+
+def share(trace: Trace, memo: Memo | None = None) -> tuple[Trace, Bars | None]:
+    """The trace as it is stored, and the bars that are stored apart from it; bars of several series stay in it."""
+    view = trace.view
+    if not isinstance(view, StrategyView) or not view.history or not isinstance(view.history, tuple):
+        return trace, None
+    bars = memo.history(view.history) if memo is not None else _shared(view.history, _digested)
+    if bars is None:
+        return trace, None
+    told = msgspec.structs.replace(view, history=(), stored=bars.ref)
+    return msgspec.structs.replace(trace, view=told), bars
+
+
+def whole(trace: Trace, bars: Bars | None) -> Trace:
+    """The trace with the bars that were taken out of it."""
+    if bars is None or trace.view is None:
+        return trace
+    view = msgspec.structs.replace(trace.view, history=bars.candles, stored=None)
+    return msgspec.structs.replace(trace, view=view)
+
+
+def keep(connection: apsw.Connection, seq: int, bars: Bars, shelf: Shelf | None = None) -> None:
+    """Have the bars of a new decision in the file, inside the caller's transaction."""
+    ref = bars.ref
+    opens = _opens(ref)
+    series = shelf.series(ref.symbol, ref.interval) if shelf is not None else {}
+    found = [series.get(open_ms) for open_ms in opens]
+    if any(known is None or known[0] != digest for known, digest in zip(found, bars.digests, strict=True)):
+        _complete(connection, bars, opens, series)
+        found = [series[open_ms] for open_ms in opens]
+    others = ",".join(f"{place}:{known[1]}" for place, known in enumerate(found) if known is not None and known[1])
+    connection.execute(_NAME, (seq, ref.symbol, ref.interval, opens[0], opens[-1], others))
+
+
+def resolved(connection: apsw.Connection, trace: Trace) -> Trace:
+    """The trace with its history, as far as the file holds it; otherwise it still says which bars they were."""
+    view = trace.view
+    if view is None or view.stored is None:
+        return trace
+    rows = _rows_of(connection, trace.id, view.stored)
+    if rows is None:
+        return trace
+    symbol, interval = view.stored.symbol, view.stored.interval
+    history = tuple(_candle(symbol, interval, open_ms, *told) for open_ms, _, *told, _ in rows)
+    return msgspec.structs.replace(trace, view=msgspec.structs.replace(view, history=history, stored=None))
+
+
+def missing(connection: apsw.Connection, trace: Trace) -> str:
+    """What is wrong with the bars that a stored trace names; empty where nothing is."""
+    stored = trace.view.stored if trace.view is not None else None
+    if stored is None:
+        return ""
+    if connection.execute(_VERSIONS, (trace.id,)).get is None:
+        return "nothing keeps the bars that it saw"
+    return "" if _rows_of(connection, trace.id, stored) is not None else "the bars that it saw are missing or changed"
+
+
+def changed(connection: apsw.Connection) -> str:
+    """The first bar whose content does not give its digest, in words; empty where there is none."""
+    for symbol, interval, *row in connection.execute(f"SELECT symbol, interval, {_FIELDS} FROM candle"):
+        open_ms, version, *told, digest = row
+        if _digest(symbol, interval, open_ms, *told) != digest:
+            return f"the stored bar {symbol} {interval} of {open_ms} (version {version}) was changed"
+    return ""
+
+
+class Sweep:
+    """One pass over the bars that no decision names any more, a slice of it at a time.
+
+    Decisions go through in the order of their first bar; what lies between the bars of one and of the next is swept.
+    Decisions that came since the pass began are looked at again in each slice.
+    """
+
+    def __init__(self) -> None:
+        self._todo: list[tuple[str, str]] | None = None
+        self._newest = 0
+        self._after = (-1, -1, -1)
+        self._covered_ms = -1
+        self._gap: tuple[int, int] | None = None
+        self._at_end = False
+
+    def slice(self, connection: apsw.Connection) -> tuple[int, bool]:
+        """Inside the caller's transaction: (bars removed, whether more is to be looked at)."""
+        if self._todo is None:
+            self._todo = list(connection.execute("SELECT DISTINCT symbol, interval FROM candle ORDER BY 1, 2"))
+            self._newest = connection.execute("SELECT max(seq) FROM trace_bars").get or 0
+        if not self._todo:
+            return 0, False
+        series = self._todo[0]
+        if self._gap is None:
+            self._gap = self._next_gap(connection, series)
+        removed, is_full = self._remove(connection, series, self._gap) if self._gap is not None else (0, False)
+        if not is_full and self._gap is not None:
+            self._covered_ms = max(self._covered_ms, self._gap[1])
+            self._gap = None
+            if self._at_end:
+                self._todo.pop(0)
+                self._after, self._covered_ms, self._at_end = (-1, -1, -1), -1, False
+        if removed:
+            connection.execute(
+                "INSERT INTO meta (key, value) VALUES ('bars_swept', 1)"
+                " ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+            )
+        return removed, bool(self._todo)
+
+    def _next_gap(self, connection: apsw.Connection, series: tuple[str, str]) -> tuple[int, int] | None:
+        """The opening times after which, and before which, no decision saw a bar; ``None`` where none was met yet."""
+        windows: list[tuple[Any, ...]] = connection.execute(
+            "SELECT first_ms, last_ms, seq FROM trace_bars WHERE symbol = ? AND interval = ?"
+            " AND (first_ms, last_ms, seq) > (?, ?, ?) ORDER BY first_ms, last_ms, seq LIMIT ?",
+            (*series, *self._after, _WINDOWS),
+        ).fetchall()
+        for first_ms, last_ms, seq in windows:
+            self._after = (first_ms, last_ms, seq)
+            if first_ms > self._covered_ms + 1:
+                gap = (self._covered_ms, first_ms)
+                self._covered_ms = last_ms
+                return gap
+            self._covered_ms = max(self._covered_ms, last_ms)
+        if len(windows) == _WINDOWS:
+            return None
+        self._at_end = True
+        return self._covered_ms, 2**62
+
+    def _remove(
+        self, connection: apsw.Connection, series: tuple[str, str], gap: tuple[int, int]
+    ) -> tuple[int, bool]:
+        new_ms = connection.execute(
+            "SELECT min(first_ms) FROM trace_bars WHERE seq > ? AND symbol = ? AND interval = ?",
+            (self._newest, *series),
+        ).get
+        before_ms = gap[1] if new_ms is None else min(gap[1], new_ms)
+        connection.execute(
+            "DELETE FROM candle WHERE symbol = ?1 AND interval = ?2 AND (open_ms, version) IN (SELECT open_ms, version"
+            " FROM candle WHERE symbol = ?1 AND interval = ?2 AND open_ms > ?3 AND open_ms < ?4 LIMIT ?5)",
+            (*series, gap[0], before_ms, SWEPT),
+        )
+        return connection.changes(), connection.changes() == SWEPT
+
+
+def _shared(candles: tuple[Candle, ...], digested: Callable[[Candle], Digested | None]) -> Bars | None:
+    found = [digested(candle) for candle in candles]
+    known = [each for each in found if each is not None]
+    if len(known) < len(found) or len({each[2] for each in known}) != 1:
+        return None
+    symbol, interval, bar_ms = known[0][2]
+    runs = _runs([candle.open_ms for candle in candles], bar_ms)
+    if runs is None:
+        return None
+    digests = tuple(each[1] for each in known)
+    ref = StoredBars(symbol=symbol, interval=interval, bar_ms=bar_ms, runs=runs, digest=_digest_of(digests))
+    return Bars(ref, candles, digests)
+
+
+def _runs(opens: list[int], bar_ms: int) -> tuple[tuple[int, int], ...] | None:
+    """Pieces without a gap; ``None`` where the times are not in order."""
+    if opens == list(range(opens[0], opens[0] + len(opens) * bar_ms, bar_ms)):
+        return ((opens[0], len(opens)),)
+    runs: list[tuple[int, int]] = []
+    for open_ms in opens:
+        end_ms = runs[-1][0] + runs[-1][1] * bar_ms if runs else None
+        if end_ms is not None and open_ms < end_ms:
+            return None
+        if open_ms == end_ms:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((open_ms, 1))
+    return tuple(runs)
+
+
+def _opens(ref: StoredBars) -> list[int]:
+    return list(joined.from_iterable(range(first, first + count * ref.bar_ms, ref.bar_ms) for first, count in ref.runs))
+
+
+def _digested(candle: Candle) -> Digested | None:
+    """Only what a row holds exactly, and what reads back equal."""
+    if type(candle) is not Candle:
+        return None
+    names, whole_numbers = (candle.symbol, candle.interval), (candle.open_ms, candle.close_ms, candle.trades)
+    numbers = (candle.open, candle.high, candle.low, candle.close, candle.volume)
+    bar_ms = candle.close_ms - candle.open_ms + 1 if all(type(n) is int for n in whole_numbers) else 0
+    if bar_ms < 1 or not all(0 <= number < 2**53 for number in whole_numbers):
+        return None
+    if not all(type(number) is Decimal and number.is_finite() for number in numbers):
+        return None
+    if not all(type(name) is str and len(name) <= _LONGEST_NAME and name.isascii() for name in names):
+        return None
+    texts = (str(number) for number in numbers)
+    digest = _digest(*names, candle.open_ms, candle.close_ms, *texts, candle.trades)
+    return candle, digest, (candle.symbol, candle.interval, bar_ms)
+
+
+def _digest(*fields: object) -> bytes:
+    return hashlib.sha256("\0".join(map(str, fields)).encode()).digest()[:8]
+
+
+def _digest_of(digests: Sequence[bytes]) -> str:
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:32]
+
+
+def _complete(
+    connection: apsw.Connection, bars: Bars, opens: list[int], series: dict[int, tuple[bytes, int]]
+) -> None:
+    """Learn what the file holds of these bars, and add what it does not."""
+    there: dict[int, dict[bytes, int]] = {}
+    ref = bars.ref
+    for row in connection.execute(_RANGE, (ref.symbol, ref.interval, opens[0], opens[-1])):
+        there.setdefault(row[0], {})[row[-1]] = row[1]
+    for open_ms, digest, bar in zip(opens, bars.digests, bars.candles, strict=True):
+        versions = there.get(open_ms, {})
+        version = versions.get(digest)
+        if version is None:
+            version = max(versions.values()) + 1 if versions else 0
+            prices = (str(bar.open), str(bar.high), str(bar.low), str(bar.close), str(bar.volume))
+            connection.execute(
+                _ADD, (ref.symbol, ref.interval, open_ms, version, bar.close_ms, *prices, bar.trades, digest)
+            )
+        series[open_ms] = (digest, version)
+
+
+def _rows_of(connection: apsw.Connection, trace_id: str, ref: StoredBars) -> list[tuple[Any, ...]] | None:
+    """The rows of exactly these bars, or ``None``."""
+    opens = _opens(ref)
+    if not opens:
+        return None
+    rows: list[tuple[Any, ...]] = connection.execute(
+        f"{_RANGE} ORDER BY open_ms, version", (ref.symbol, ref.interval, opens[0], opens[-1])
+    ).fetchall()
+    if len(rows) != len(opens) or len(ref.runs) > 1:
+        text: str = connection.execute(_VERSIONS, (trace_id,)).get or ""
+        told = (each.split(":") for each in text.split(",") if each)
+        versions = {int(place): int(version) for place, version in told}
+        wanted = {(open_ms, versions.get(place, 0)) for place, open_ms in enumerate(opens)}
+        rows = [row for row in rows if (row[0], row[1]) in wanted]
+    return rows if _digest_of([row[-1] for row in rows]) == ref.digest else None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _candle(
+    symbol: str, interval: str, open_ms: int, close_ms: int, open_: str, high: str, low: str, close: str, volume: str,
+    trades: int,
+) -> Candle:  # fmt: skip
+    """Decisions that saw the same bar share it in memory, too."""
+    return Candle(
+        symbol=symbol, interval=interval, open_ms=open_ms, close_ms=close_ms, open=Decimal(open_), high=Decimal(high),
+        low=Decimal(low), close=Decimal(close), volume=Decimal(volume), trades=trades,
+    )  # fmt: skip
