@@ -108,6 +108,11 @@ class Ring:
         self._by_id: dict[str, TraceSummary] = {}
         self._is_whole = False  # the file holds no others
 
+    @property
+    def is_loaded(self) -> bool:
+        """False while nothing is known, and nothing has to be told."""
+        return self._rows is not None
+
     def load(self, newest_first: list[TraceSummary], *, is_whole: bool) -> None:
         """Begin with what the file shows."""
         self._rows = newest_first[::-1]
@@ -125,8 +130,11 @@ class Ring:
         return self._rows[: -limit - 1 : -1]
 
     def add(self, row: TraceSummary) -> None:
-        """A trace that was stored."""
+        """A trace that was stored; one that is there already, because it was read before it was told, stays."""
         if self._rows is None:
+            return
+        if row.id in self._by_id:
+            self.revise(row)
             return
         if self._rows and len(self._rows) >= self._size:
             self._is_whole = False
