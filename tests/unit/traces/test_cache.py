@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -13,11 +15,14 @@ from hypothesis import strategies as st
 from tests.contract.traces.samples import START_MS, executed, trace
 
 from perpstrader.domain import Step
+from perpstrader.runtime import InlineExecutor
 from perpstrader.runtime.loop import VirtualClock, run_virtual
 from perpstrader.traces.baseline import TraceStore as Plain
-from perpstrader.traces.cache import TraceCache
+from perpstrader.traces.cache import Ring, TraceCache
+from perpstrader.traces.queries import summary_of
 from perpstrader.traces.store import FOREIGN_MS, CacheLimits, TraceStore
 
+T = TypeVar("T")
 Body = Callable[[TraceStore, VirtualClock], Awaitable[None]]
 
 
@@ -68,6 +73,80 @@ def test_the_newest_are_read_once_and_then_kept(tmp_path: Path) -> None:
         hits = store.cache_counters.hits
         assert await store.recent(5) == first == [trace(n) for n in (7, 6, 5, 4, 3)]
         assert store.cache_counters.hits == hits + 5
+
+    play(write, path)
+    play(read, path)
+
+
+class Interrupted(InlineExecutor):
+    """Something else happens between a read and its answer."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def run(self, fn: Callable[[], T], *, timeout_s: float | None = None) -> T:
+        answer = fn()
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return answer
+
+
+@pytest.mark.parametrize("asks", ["recent", "summaries"])
+def test_a_trace_stored_while_the_newest_are_read_is_among_the_newest_afterwards(tmp_path: Path, asks: str) -> None:
+    async def main(clock: VirtualClock) -> None:
+        reader = Interrupted()
+        async with TraceStore.open(tmp_path / "traces.db", clock=clock, reader=reader) as store:
+            for number in (1, 2, 3):
+                await store.store(trace(number))
+            reader.meanwhile = lambda: asyncio.ensure_future(stored(store, 4))
+            ask = store.recent if asks == "recent" else store.summaries
+            assert [row.id for row in await ask(3)] == ["t000003", "t000002", "t000001"]
+            assert [row.id for row in await ask(3)] == ["t000004", "t000003", "t000002"]
+            assert [row.id for row in await store.summaries(9)] == [f"t00000{number}" for number in (4, 3, 2, 1)]
+
+    async def stored(store: TraceStore, number: int) -> None:
+        await store.store(trace(number))
+
+    run_virtual(main)
+
+
+def test_marking_while_the_newest_are_read_shows_afterwards(tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        reader = Interrupted()
+        async with TraceStore.open(tmp_path / "traces.db", clock=clock, reader=reader) as store:
+            await store.store(trace(1))
+            reader.meanwhile = lambda: store.mark_analyzed(["t000001"], "b1")
+            await store.summaries(5)
+            assert [row.analyzed for row in await store.summaries(5)] == [True]
+
+    run_virtual(main)
+
+
+def test_what_was_read_before_it_was_told_is_there_once() -> None:
+    ring = Ring(5)
+    ring.load([summary_of(2, trace(2)), summary_of(1, trace(1))], is_whole=True)
+    ring.add(summary_of(2, trace(2)))
+    ring.add(summary_of(3, trace(3)))
+    newest = ring.newest(9)
+    assert newest is not None
+    assert [row.seq for row in newest] == [3, 2, 1]
+
+
+def test_asking_for_more_of_the_newest_than_are_known_reads_again(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+
+    async def write(store: TraceStore, clock: VirtualClock) -> None:
+        for number in range(1, 8):
+            await store.store(trace(number))
+
+    async def read(store: TraceStore, clock: VirtualClock) -> None:
+        assert len(await store.recent(2)) == 2
+        assert [one.id for one in await store.recent(5)] == [f"t00000{number}" for number in (7, 6, 5, 4, 3)]
+        hits = store.cache_counters.hits
+        assert len(await store.recent(5)) == 5
+        assert store.cache_counters.hits == hits + 5
+        assert len(await store.recent(9_999)) == len(await store.summaries(9_999)) == 7
 
     play(write, path)
     play(read, path)
