@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from perpstrader.domain import AssetSpec, Candle, CashFlow, Fill, FundingPayment, PerpsTraderError, VenueError
@@ -56,7 +57,7 @@ class VenueCalls(Writes):
     async def metadata(self, *, max_age_ms: int | None = 0) -> Mapping[str, AssetSpec]:
         """See the contract; the indices used by actions are those of the newest answer."""
         self._assets = await self._read(info.META, info.InfoRequest(type="meta"), convert.assets)
-        return dict(self._assets)
+        return MappingProxyType(self._assets)
 
     async def contexts(self) -> Mapping[str, c.AssetContext]:
         """See the contract."""
@@ -71,7 +72,7 @@ class VenueCalls(Writes):
     ) -> Mapping[str, Decimal]:
         """See the contract."""
         found = await self._read(info.ALL_MIDS, info.InfoRequest(type="allMids"), convert.mids)
-        return found if symbols is None else chosen_mids(found, symbols)
+        return MappingProxyType(found if symbols is None else chosen_mids(found, symbols))
 
     async def book(self, symbol: str, *, max_age_ms: int | None = 0) -> c.Book:
         """See the contract; its time is the book's and not the answer's, so it says nothing of the venue's clock."""
@@ -109,7 +110,7 @@ class VenueCalls(Writes):
 
     async def open_orders(self, *, max_age_ms: int | None = 0) -> Sequence[c.OpenOrder]:
         """See the contract."""
-        return await self._read(info.FRONTEND_OPEN_ORDERS, self._mine("frontendOpenOrders"), convert.open_orders)
+        return tuple(await self._read(info.FRONTEND_OPEN_ORDERS, self._mine("frontendOpenOrders"), convert.open_orders))
 
     async def order(self, cloid: str) -> c.OrderRecord:
         """See the contract."""

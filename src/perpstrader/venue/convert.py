@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 from msgspec import UNSET
@@ -153,7 +154,7 @@ def account_state(state: wire_account.ClearinghouseState) -> AccountState:
         available_usd=parse_decimal(state.withdrawable),
         margin_used_usd=parse_decimal(state.margin_summary.total_margin_used),
         maintenance_margin_usd=parse_decimal(state.cross_maintenance_margin_used),
-        positions={symbol: p for symbol, p in positions.items() if p.size != 0},
+        positions=MappingProxyType({symbol: p for symbol, p in positions.items() if p.size != 0}),
     )
 
 
