@@ -42,8 +42,8 @@ async def _seconds_until_flat(stage: Stage) -> float:
     return took
 
 
-@pytest.mark.parametrize(("answer_ms", "most_s"), [(3_000, 5.5), (60_000, None)], ids=["as set", "mutant: waits on"])
-def test_S03_a_full_close_whose_request_was_lost_goes_out_again_soon(answer_ms: int, most_s: float | None) -> None:
+@pytest.mark.parametrize(("answer_ms", "most_s"), [(None, 5.5), (60_000, None)], ids=["by default", "mutant: waits on"])
+def test_S03_a_full_close_whose_request_was_lost_goes_out_again_soon(answer_ms: int | None, most_s: float | None) -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(1)
         assert stage.position("BTC") > 0
@@ -51,7 +51,7 @@ def test_S03_a_full_close_whose_request_was_lost_goes_out_again_soon(answer_ms: 
         took = await _seconds_until_flat(stage)
         assert took > 10 if most_s is None else took <= most_s
 
-    play(COINS, LONG, act, overrides={"execution.guard_answer_ms": answer_ms})
+    play(COINS, LONG, act, overrides={} if answer_ms is None else {"execution.guard_answer_ms": answer_ms})
 
 
 def test_S03_a_full_close_whose_answer_was_lost_is_one_close_and_no_flip() -> None:
@@ -82,4 +82,4 @@ def test_S20_a_stop_whose_request_or_answer_was_lost_is_listed_within_the_deadli
         assert took_ms <= 5_000, took_ms
         assert holding.size != 0
 
-    play(COINS, LONG, act, overrides={"execution.guard_answer_ms": 3_000})
+    play(COINS, LONG, act)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +16,8 @@ from perpstrader.execution.execution import Execution
 from perpstrader.execution.positions import Holding
 from perpstrader.execution.view import PortfolioView
 from perpstrader.paper.engine import OrderView, Tpsl
-from perpstrader.runtime import Answer
+from perpstrader.paper.server import InProcessTransport
+from perpstrader.runtime import Answer, TransportError
 from perpstrader.state import Transaction
 from perpstrader.venue.client import HyperliquidClient
 
@@ -55,8 +57,13 @@ def test_S55_after_a_restart_the_position_has_the_same_stop_and_no_other(tmp_pat
 
 
 def test_S55_the_proof_fails_where_the_store_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    restore, starts = Execution.restore, []
+
     async def blank(self: Execution) -> None:
         """Mutant: every start is the first."""
+        starts.append(self)
+        if len(starts) == 1:
+            await restore(self)
 
     monkeypatch.setattr(Execution, "restore", blank)
     with pytest.raises(AssertionError):
@@ -121,12 +128,22 @@ def test_S20_a_start_protects_what_is_held_before_it_reads_any_history(
     assert stops_seen == [1, 1]
 
 
-def _new_day(state_path: Path) -> None:
+def _new_day(patch: pytest.MonkeyPatch, state_path: Path) -> None:
+    """The second start has no stream, and so no mark, for some seconds."""
+    connect = InProcessTransport.open_socket
+
     async def act(stage: Stage) -> None:
+        async def late(self: InProcessTransport, *handlers: Any) -> Any:
+            if stage.clock.now_ms() < began_ms + 5_000:
+                raise TransportError("connection refused", sent=False)
+            return await connect(self, *handlers)
+
         await stage.bar(5)
         await stage.stop()
         await stage.seconds(60)
-        assert stage.clock.now_ms() > MIDNIGHT_MS
+        began_ms = stage.clock.now_ms()
+        assert began_ms > MIDNIGHT_MS
+        patch.setattr(InProcessTransport, "open_socket", late)
         await stage.start_again()
         assert abs(stage.trader.start_equity_usd - stage.equity_usd()) < Decimal("0.01")
         assert abs(stage.trader.execution.view.equity_usd() - stage.equity_usd()) < Decimal("0.01")
@@ -138,8 +155,10 @@ def _new_day(state_path: Path) -> None:
     play({"BTC": bars}, {"alpha": LONG}, act, start_ms=MIDNIGHT_MS - 60_000, state_path=state_path)
 
 
-def test_S41_a_start_on_a_new_day_does_not_take_yesterdays_open_loss_for_todays(tmp_path: Path) -> None:
-    _new_day(tmp_path / "state.db")
+def test_S41_a_start_on_a_new_day_does_not_take_yesterdays_open_loss_for_todays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _new_day(monkeypatch, tmp_path / "state.db")
 
 
 def test_S41_that_proof_fails_where_a_position_without_a_mark_counts_at_its_cost(
@@ -152,7 +171,7 @@ def test_S41_that_proof_fails_where_a_position_without_a_mark_counts_at_its_cost
 
     monkeypatch.setattr(PortfolioView, "_mark", at_cost)
     with pytest.raises(AssertionError):
-        _new_day(tmp_path / "state.db")
+        _new_day(monkeypatch, tmp_path / "state.db")
 
 
 @pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.UNKNOWN])

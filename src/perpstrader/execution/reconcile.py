@@ -13,9 +13,10 @@ symbol for entries, and ours rests beside it, since both are reduce-only.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -50,6 +51,9 @@ _MOST_UNREAD_S: Final = 10.0
 """A venue that cannot be read is asked ever less often: each try costs weight that the next answer needs (S18)."""
 
 
+T = TypeVar("T")
+
+
 class Difference(msgspec.Struct, frozen=True):
     """One symbol whose signed sizes disagree."""
 
@@ -59,7 +63,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class ReconcileReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What one comparison found and did."""
+    """What one comparison found and did; ``has_money`` is False where funding or cash flows could not be read."""
 
     complete: bool
     new_fills: int = 0
@@ -67,7 +71,13 @@ class ReconcileReport(msgspec.Struct, frozen=True, kw_only=True):
     adopted: tuple[str, ...] = ()
     settled: int = 0
     orphans: int = 0
+    has_money: bool = True
     text: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """True where all was read and nothing is in doubt."""
+        return self.complete and self.has_money and not self.differences
 
 
 class Reconciler:
@@ -137,20 +147,23 @@ class Reconciler:
             report = ReconcileReport(complete=False, text=str(error))
         finally:
             self._running = False
-        self._unread = 0 if report.complete else self._unread + 1
+        self._unread = 0 if report.complete and report.has_money else self._unread + 1
         if report.complete:
             self.compared_ms = began_ms
             self.agreed_ms = self.agreed_ms if report.differences else began_ms
-        if report.complete and not report.differences and self._view.in_touch and not self._asked_again:
+        if report.is_done and self._view.in_touch and not self._asked_again:
             self._view.reconciled = True
-        unfinished = not report.complete or bool(report.differences) or self._asked_again
+        unfinished = not report.is_done or self._asked_again
         if unfinished and not self._rechecking and not self._starting:
             self._rechecking = True
             self._desk.pool.spawn("reconcile-again", self._again(self._pause_s(report)))
         return report
 
     def _pause_s(self, report: ReconcileReport) -> float:
-        if report.complete:
+        """Bookkeeping alone is asked for again at leisure: a whole comparison costs weight that others may need."""
+        if report.complete and not report.has_money and not report.differences and not self._starting:
+            return _MOST_UNREAD_S
+        if report.complete and report.has_money:
             return _APART_MS / 1000 + 0.1
         return float(min(_MOST_UNREAD_S, _UNREAD_S * 2 ** max(0, self._unread - 2)))
 
@@ -171,24 +184,22 @@ class Reconciler:
         """Compare until the venue has been read whole and nothing is in doubt; protection runs meanwhile."""
         while True:
             report = await self.run()
-            if report.complete and not report.differences:
+            if report.is_done:
                 self._starting = False
                 return report
             await self._desk.clock.sleep(self._pause_s(report))
 
     async def _compare(self) -> ReconcileReport:
-        new = await self._fills_since()
-        for symbol in list(self._desk.positions.holdings):  # a stop on record may be gone since the last life
-            if self._desk.orders.live(symbol, Purpose.STOP) and not self._protector.is_settled(symbol):
-                self._desk.pool.spawn(f"protect-{symbol}", self._protector.ensure(symbol))
         before = self._desk.clock.now_ms()
-        listed = await self._desk.client.open_orders()
+        if not self._starting and not self._view.reconciled:  # each stop by its own record, which is cheap to ask for
+            self._protect(self._desk.positions.holdings)
+        fills, orders = await asyncio.gather(self._fills_since(), self._listed(), return_exceptions=True)
+        new, listed = _answer(fills), _answer(orders)
         state = await self._account.refresh()
         orphans = await self._open_orders(listed, state)
-        for symbol in list(self._desk.positions.holdings):  # nothing below may delay protection
-            self._desk.pool.spawn(f"protect-{symbol}", self._protector.ensure(symbol))
+        self._protect(self._desk.positions.holdings)  # nothing below may delay it
         settled = await self._vanished(listed, before) + await self._orders_in_doubt()
-        await self._read_money()
+        unread = await self._money()
         differences, adopted = await self._positions(state)
         return ReconcileReport(
             complete=True,
@@ -197,14 +208,40 @@ class Reconciler:
             adopted=tuple(adopted),
             settled=settled,
             orphans=orphans,
+            has_money=not unread,
+            text=unread,
         )
+
+    async def _money(self) -> str:
+        """Funding and cash flows; why they could not be read where that is so, which holds up nothing else."""
+        try:
+            await self._read_money()
+        except VenueError as error:
+            return str(error)
+        return ""
 
     async def _fills_since(self) -> int:
         since = self._fills.newest_ms
         live = [order.sent_ms for order in self._desk.orders.live()]
         if live and since:
             since = min(since, *live)
-        return self._fills.take(await self._desk.client.fills(max(0, since - 60_000)))
+        new = self._fills.take(await self._desk.client.fills(max(0, since - 60_000)))
+        on_record = [symbol for symbol in self._desk.positions.holdings if self._desk.orders.live(symbol, Purpose.STOP)]
+        # It may be gone since the last life.
+        self._protect(symbol for symbol in on_record if not self._protector.is_settled(symbol))
+        return new
+
+    async def _listed(self) -> Sequence[OpenOrder]:
+        """The venue's list; a stop that it lacks is looked after at once, whatever else can not be read (S20)."""
+        listed = await self._desk.client.open_orders()
+        there = {order.oid for order in listed}
+        stops = [(symbol, self._protector.stop_of(symbol)) for symbol in self._desk.positions.holdings]
+        self._protect(symbol for symbol, stop in stops if stop is not None and stop.oid not in there)
+        return listed
+
+    def _protect(self, symbols: Iterable[str]) -> None:
+        for symbol in list(symbols):
+            self._desk.pool.spawn(f"protect-{symbol}", self._protector.ensure(symbol))
 
     async def _orders_in_doubt(self) -> int:
         """Orders that a restart or a lost answer left open here: the venue's record decides, entries and exits by
@@ -390,3 +427,10 @@ class Reconciler:
         if symbol not in self._view.frozen:
             self._view.frozen[symbol] = why
             self._desk.say("symbol-frozen", symbol, why, grave=True)
+
+
+def _answer(read: T | BaseException) -> T:
+    """What was read; raises what came instead of it."""
+    if isinstance(read, BaseException):
+        raise read
+    return read

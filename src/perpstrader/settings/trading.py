@@ -12,6 +12,7 @@ from perpstrader.settings.fields import (
     Address,
     Bps,
     Count,
+    Fault,
     Fraction,
     Host,
     Milliseconds,
@@ -92,6 +93,20 @@ class PaperSettings(Section):
     latency_p99_ms: Milliseconds = setting(
         900, "99th percentile of the lognormal delay.", unit="ms", why="measured at the venue"
     )
+    latency_entry_fraction: Fraction = setting(
+        D("0.5"), "Share of that delay on the way to the exchange; the rest is on the way back.", unit="of delay"
+    )
+    queue_model: Literal["trades", "book", "share"] = setting(
+        "trades", "What moves a resting order on in its queue: trades alone, also a level that shrank below what was "
+        "ahead, or also a share of what was taken back.", why="the reading that hurts: nobody ahead gives up",
+    )  # fmt: skip
+    faults: tuple[Fault, ...] = setting(
+        (), "What goes wrong on purpose, as KIND[:CLASS]=RATE[,AMOUNT]; docs/paper.md has the kinds.", unit="faults"
+    )
+    fault_control: bool = setting(
+        False, "Whether `perpstrader paper faults` may change them while the exchange runs.",
+        why="a door for those who test, on this machine alone",
+    )  # fmt: skip
     enforce_limits: bool = setting(True, "Request weights and address budgets are enforced as the venue does.")
 
 
@@ -111,7 +126,16 @@ class DataSettings(Section):
 class FeedSettings(Section):
     """The market that the paper exchange trades against."""
 
-    source: Literal["synthetic", "replay"] = setting("synthetic", "A generated market, or a recorded one.")
+    source: Literal["synthetic", "replay", "live"] = setting(
+        "synthetic", "A generated market, a recorded one, or the real venue's as it is now."
+    )
+    live_url: Url = setting(
+        "https://api.hyperliquid.xyz", "Whose public books and trades a live market mirrors.", unit="URL"
+    )
+    live_stale_ms: Milliseconds = setting(
+        15_000, "Silence of that venue after which its market is halted here and it is connected anew.", unit="ms",
+        why="thrice the slowest cadence of its books",
+    )  # fmt: skip
     path: Path | None = setting(None, "Directory or file of the recorded market.", unit="path")
     seed: int = setting(1, "Seed of the generated market and of all chance in the paper exchange.", ge=0, le=2**63 - 1)
     bar_ms: Milliseconds = setting(1_000, "Length of a generated bar.", unit="ms")
@@ -166,7 +190,7 @@ class ExecutionSettings(Section):
         5_000, "Life of an exit order's request.", unit="ms", gt=0, le=60_000, why="short UNKNOWN"
     )
     guard_answer_ms: int = setting(
-        10_000, "Longest wait for the answer to an exit or a stop; then its outcome is unknown and is looked up.",
+        3_000, "Longest wait for the answer to an exit or a stop; then its outcome is unknown and is looked up.",
         unit="ms", stricter="lower", gt=0, le=60_000, why="an answer that was lost must not hold the next attempt up",
     )  # fmt: skip
     entry_slip_majors_bps: Bps = setting(

@@ -17,9 +17,11 @@ from perpstrader.domain import (
     TimeInForce,
     Trigger,
     UnsafeError,
+    VenueError,
     make_cloid,
 )
 from perpstrader.execution import reconcile
+from perpstrader.execution.reconcile import Reconciler
 from perpstrader.venue.contract import AccountMode, OrderRequest
 
 D = Decimal
@@ -277,6 +279,99 @@ def test_S54_a_venue_that_cannot_be_read_is_no_evidence() -> None:
         assert w.size() == 1
         assert w.halts == []
         w.venue.down = False
+
+    play(act)
+
+
+def _unlisted(monkeypatch: pytest.MonkeyPatch, unread: str) -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        lost = w.desk.orders.live("BTC", Purpose.STOP)[0]
+        w.venue.drop(lost.cloid)
+        assert w.execution.protector.stop_of("BTC") is not None, "nobody has told"
+
+        async def away(*args: object) -> object:
+            raise VenueError("no answer")
+
+        monkeypatch.setattr(w.venue, unread, away)
+        report = await w.execution.reconciler.run()
+        assert not report.complete
+        await w.clock.sleep(1)
+        assert [order.oid != lost.oid for order in w.venue.open_stops("BTC")] == [True]
+
+    play(act)
+
+
+@pytest.mark.parametrize("unread", ["account", "fills"])
+def test_S20_a_stop_that_the_list_lacks_comes_back_although_the_rest_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, unread: str
+) -> None:
+    """A campaign's find: with the stream dead, lost answers of the account kept a stop out that the list had shown to
+    be gone.
+    """
+    _unlisted(monkeypatch, unread)
+
+
+def test_S20_that_proof_fails_where_the_list_waits_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def listed(self: Reconciler) -> object:
+        """Mutant: a list is read, and nobody looks at it yet."""
+        return await self._desk.client.open_orders()
+
+    monkeypatch.setattr(Reconciler, "_listed", listed)
+    with pytest.raises(AssertionError):
+        _unlisted(monkeypatch, "account")
+
+
+def _after_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(w: World) -> None:
+        await w.execution.start()
+        await w.enter()
+        lost = w.desk.orders.live("BTC", Purpose.STOP)[0]
+        w.execution.reconciler.lost_touch()
+        w.venue.drop(lost.cloid)
+
+        async def away(*args: object) -> object:
+            raise VenueError("no answer")
+
+        for unread in ("fills", "open_orders", "account"):
+            monkeypatch.setattr(w.venue, unread, away)
+        report = await w.execution.reconciler.in_touch_again()
+        assert not report.complete
+        await w.clock.sleep(1)
+        assert [order.oid != lost.oid for order in w.venue.open_stops("BTC")] == [True]
+
+    play(act)
+
+
+def test_S20_after_a_break_each_stop_is_asked_for_by_itself_whatever_else_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A campaign's find: the weight that lists and fills need was spent, and nobody looked for a lost stop."""
+    _after_a_break(monkeypatch)
+
+
+def test_S20_that_proof_fails_where_only_lists_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reconciler, "_protect", lambda self, symbols: None)  # mutant: nobody is asked to look
+    with pytest.raises(AssertionError):
+        _after_a_break(monkeypatch)
+
+
+def test_S54_bookkeeping_that_cannot_be_read_holds_up_nothing_but_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(w: World) -> None:
+        await w.execution.start()
+        await w.enter()
+
+        async def away(*args: object) -> object:
+            raise VenueError("no answer")
+
+        w.execution.view.reconciled = False
+        with monkeypatch.context() as patch:
+            patch.setattr(w.venue, "funding", away)
+            report = await w.execution.reconciler.run()
+            assert (report.complete, report.has_money, report.text) == (True, False, "no answer")
+            assert not w.execution.view.reconciled
+        await w.clock.sleep(11)
+        assert w.execution.view.reconciled
 
     play(act)
 
