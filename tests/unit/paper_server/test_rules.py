@@ -46,6 +46,8 @@ def test_agents_are_replaced_by_name_limited_in_number_and_taken_away_by_the_zer
     assert agents.approve("0xm", wallets[0], "", now) is None
     assert agents.approve("0xm", wallets[1], "", now) is None
     assert agents.master_of(wallets[0], now) is None
+    assert agents.approve("0xm", wallets[2], "bot 2", now) == "User has pending agent removal"
+    now += 2_000
     for n in (2, 3, 4):
         assert agents.approve("0xm", wallets[n], f"bot {n}", now) is None
     refused = agents.approve("0xm", wallets[5], "one more", now)
@@ -53,6 +55,7 @@ def test_agents_are_replaced_by_name_limited_in_number_and_taken_away_by_the_zer
     assert agents.approve("0xother", wallets[1], "", now) == "Extra agent already used."
     assert agents.approve("0xm", "0x" + "0" * 40, "bot 2", now) is None
     assert agents.master_of(wallets[2], now) is None
+    now += 2_000
     assert agents.approve("0xm", wallets[5], f"bot valid_until {now - 1}", now) == "Agent valid_until already expired."
     assert agents.approve("0xm", wallets[5], f"bot valid_until {now + 181 * DAY_MS}", now) is not None
 

@@ -73,6 +73,7 @@ class Account:
         self.leverage: dict[str, int] = {}
         self.isolated: dict[str, bool] = {}
         self.reserved_weight = 0
+        self.builder_fees: dict[str, int] = {}
         self.open_orders: dict[int, Order] = {}
         self.records: dict[int, Order] = {}
         self.done_oids: deque[int] = deque()

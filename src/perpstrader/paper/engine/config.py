@@ -72,6 +72,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     schedule_cancel_min_volume: int = 1_000_000 * MICRO
     schedule_cancel_min_delay_ms: int = 5_000
     schedule_cancel_fires_per_day: int = 10
+    sub_account_min_volume: int = 100_000 * MICRO
+    sub_account_cap: int = 10
+    request_weight_price: int = 500
+    """Micro-USD for one more request in an address's budget (API sheet 5.2)."""
     partial_liquidation_above: int = 100_000 * MICRO
     liquidation_cooldown_ms: int = 30_000
     auto_deleverage: bool = True

@@ -111,13 +111,16 @@ class AccountEvent(msgspec.Struct, frozen=True, tag=True):
 
 
 class LedgerEvent(msgspec.Struct, frozen=True, tag=True):
-    """A cash flow or liquidation: ``kind`` ``deposit``, ``withdraw`` or ``liquidation`` (then with its details)."""
+    """A cash flow or liquidation: ``kind`` is the wire's. A transfer names the account on its other end, a liquidation
+    has its details.
+    """
 
     user: str
     time_ms: int
     kind: str
     usdc: int
     liquidation: LiquidationEvent | None = None
+    counterparty: str | None = None
 
 
 Event = OrderUpdate | FillEvent | TradeEvent | FundingEvent | LiquidationEvent | LedgerEvent | AccountEvent

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from perpstrader.paper.engine import (
     deleveraging,
+    family,
     funding,
     ledger,
     leverage,
@@ -32,6 +33,7 @@ from perpstrader.paper.engine.orders import (
     OrderStatus,
     OrderView,
     PlaceResult,
+    Rejected,
 )
 from perpstrader.paper.engine.rejects import Reject
 from perpstrader.paper.engine.state import EngineState
@@ -61,6 +63,56 @@ class Exchange:
         """Take cash out, at most what is withdrawable."""
         self._advance(now_ms)
         return ledger.withdraw(self._state, user, micro_usd)
+
+    def transfer(self, user: str, receiver: str, micro_usd: int, now_ms: int) -> Answer:
+        """Send cash to another account, at most what is withdrawable; the receiver is opened if it is new."""
+        self._begin(now_ms)
+        return ledger.transfer(self._state, user, receiver, micro_usd, "internalTransfer")
+
+    def reserve_weight(self, user: str, weight: int, now_ms: int) -> Answer:
+        """Buy request weight from cash."""
+        self._begin(now_ms)
+        return ledger.reserve_weight(self._state, user, weight)
+
+    def reserved_weight(self, user: str) -> int:
+        """The request weight that the account ever bought."""
+        account = self._state.accounts.get(user)
+        return 0 if account is None else account.reserved_weight
+
+    def approve_builder(self, user: str, builder: str, tenths_of_bp: int, now_ms: int) -> None:
+        """Allow a builder to ask for a fee up to this."""
+        self._begin(now_ms)
+        self._state.accounts[user].builder_fees[builder] = tenths_of_bp
+
+    def builder_fees(self, user: str) -> dict[str, int]:
+        """The approved builders and the most that each may ask for; those of a sub-account are its master's."""
+        account = self._state.accounts.get(user)
+        return {} if account is None else dict((account.master or account).builder_fees)
+
+    # --- sub-accounts ---
+
+    def create_sub_account(self, master: str, name: str, now_ms: int) -> str | Rejected:
+        """Open a sub-account: its address. It needs volume, a free name, and a place."""
+        self._begin(now_ms)
+        return family.create(self._state, master, name)
+
+    def rename_sub_account(self, master: str, user: str, name: str, now_ms: int) -> Answer:
+        """Give a sub-account another name."""
+        self._begin(now_ms)
+        return family.rename(self._state, master, user, name)
+
+    def sub_account_transfer(self, master: str, user: str, micro_usd: int, now_ms: int, *, deposit: bool) -> Answer:
+        """Move cash into a sub-account of the master's, or back."""
+        self._begin(now_ms)
+        return family.transfer(self._state, master, user, micro_usd, deposit=deposit)
+
+    def sub_accounts(self, master: str) -> tuple[tuple[str, str], ...]:
+        """(address, name) of each sub-account, the oldest first."""
+        return tuple([(account.user, account.name) for account in family.of(self._state, master)])
+
+    def master_of(self, user: str) -> str | None:
+        """Whose sub-account it is."""
+        return family.master_of(self._state, user)
 
     # --- the market moves ---
 
@@ -210,6 +262,10 @@ class Exchange:
         """Whether ``user`` was ever funded."""
         return user in self._state.accounts
 
+    def is_empty(self, user: str) -> bool:
+        """Whether the account and its sub-accounts hold no money and no position."""
+        return queries.is_empty(self._state, user)
+
     def users(self) -> tuple[str, ...]:
         """All accounts in the order of their first funding."""
         return tuple(self._state.accounts)
@@ -290,6 +346,10 @@ class Exchange:
         """Whether no account has a position or a live order, so that only the newest prices matter."""
         state = self._state
         return state.open_count == 0 and not any(market.holders for market in state.markets.values())
+
+    def net_deposit(self) -> int:
+        """Micro-USD that all accounts paid in and did not take out."""
+        return self._state.deposited
 
     def imbalance(self) -> int:
         """Micro-USD that appeared or vanished since the start: always 0 (the conservation law of ``EngineState``)."""

@@ -1,4 +1,4 @@
-"""Cash in and out."""
+"""Cash in, out and between accounts; and what money buys."""
 
 from __future__ import annotations
 
@@ -35,11 +35,42 @@ def withdraw(state: EngineState, user: str, micro_usd: int) -> Answer:
     return Done()
 
 
-def _move(state: EngineState, account: Account, micro_usd: int, kind: str) -> None:
+def transfer(state: EngineState, sender: str, receiver: str, micro_usd: int, kind: str) -> Answer:
+    """Move a positive amount between two accounts, at most the sender's withdrawable; the receiver is opened if new."""
+    source = state.accounts.get(sender)
+    if source is None:
+        return Rejected(Reject(code=RejectCode.MUST_DEPOSIT))
+    free = withdrawable(source)
+    if receiver in (sender, state.config.liquidator) or not 0 < micro_usd <= free:
+        return Rejected(Reject(code=RejectCode.INSUFFICIENT_WITHDRAWAL, limit=free, value=micro_usd))
+    target = state.accounts.get(receiver)
+    if target is None:
+        target = state.accounts[receiver] = Account(receiver, state.config)
+    _move(state, source, -micro_usd, kind, receiver)
+    _move(state, target, micro_usd, kind, sender)
+    return Done()
+
+
+def reserve_weight(state: EngineState, user: str, weight: int) -> Answer:
+    """Buy request weight for the account, at 0.0005 USD each (API sheet 5.2)."""
+    account = state.accounts.get(user)
+    if account is None:
+        return Rejected(Reject(code=RejectCode.MUST_DEPOSIT))
+    cost, free = weight * state.config.request_weight_price, withdrawable(account)
+    if not 0 < cost <= free:
+        return Rejected(Reject(code=RejectCode.INSUFFICIENT_WITHDRAWAL, limit=free, value=cost))
+    account.reserved_weight += weight
+    _move(state, account, -cost, "reserveRequestWeight")
+    state.house_cash += cost
+    state.deposited += cost
+    return Done()
+
+
+def _move(state: EngineState, account: Account, micro_usd: int, kind: str, counterparty: str | None = None) -> None:
     account.cash += micro_usd
     state.deposited += micro_usd
     account.version += 1
-    entry = LedgerEvent(account.user, state.now_ms, kind, micro_usd)
+    entry = LedgerEvent(account.user, state.now_ms, kind, micro_usd, counterparty=counterparty)
     account.ledger.append(entry)
     state.events.append(entry)
 

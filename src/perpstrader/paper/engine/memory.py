@@ -69,6 +69,10 @@ class AccountMemory(msgspec.Struct, frozen=True, kw_only=True):
     schedule_fires: tuple[int, int]
     liquidation_cooldown: dict[str, int]
     isolated: dict[str, bool] = {}
+    master: str | None = None
+    name: str = ""
+    reserved_weight: int = 0
+    builder_fees: dict[str, int] = {}
 
 
 class AccountRows(msgspec.Struct, kw_only=True):
@@ -147,6 +151,10 @@ def account_memory(state: EngineState, user: str) -> AccountMemory:
         schedule_fires=account.schedule_fires,
         liquidation_cooldown=dict(account.liquidation_cooldown),
         isolated=dict(account.isolated),
+        master=None if account.master is None else account.master.user,
+        name=account.name,
+        reserved_weight=account.reserved_weight,
+        builder_fees=dict(account.builder_fees),
     )
 
 
@@ -180,7 +188,8 @@ def recall(
             market.set_mark(row.mark)
     _fill_account(state, state.liquidator, venue.liquidator)
     for memory, rows in accounts:
-        account = state.accounts[memory.user] = Account(memory.user, state.config)
+        master = None if memory.master is None else state.accounts[memory.master]  # it was opened before
+        account = state.accounts[memory.user] = Account(memory.user, state.config, master=master, name=memory.name)
         _fill_account(state, account, memory)
         account.fills.extend(rows.fills)
         account.history.extend(rows.statuses)
@@ -195,6 +204,7 @@ def _fill_account(state: EngineState, account: Account, memory: AccountMemory) -
     account.leverage, account.isolated = dict(memory.leverage), dict(memory.isolated)
     account.funding_all_time = dict(memory.funding_all_time)
     account.volume, account.version, account.fees_paid = memory.volume, memory.version, memory.fees_paid
+    account.reserved_weight, account.builder_fees = memory.reserved_weight, dict(memory.builder_fees)
     account.schedule_fires = memory.schedule_fires
     account.liquidation_cooldown = dict(memory.liquidation_cooldown)
     account._daily_volume = dict(memory.daily_volume)

@@ -79,6 +79,14 @@ def asset_account(state: EngineState, user: str, coin: str) -> AssetAccountView:
     )  # fmt: skip
 
 
+def is_empty(state: EngineState, user: str) -> bool:
+    """Neither money nor positions, in the account or its sub-accounts."""
+    account = state.accounts.get(user)
+    if account is None or (account.cash <= 0 and not account.positions):
+        return not any(a.cash > 0 or a.positions for a in state.accounts.values() if a.master is account)
+    return False
+
+
 def open_orders(state: EngineState, user: str) -> tuple[OrderView, ...]:
     """All live orders as they are now, oldest first."""
     account = state.accounts.get(user)

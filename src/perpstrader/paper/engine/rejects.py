@@ -46,6 +46,10 @@ class RejectCode(enum.StrEnum):
     NOT_ISOLATED = "NotIsolated"
     ISOLATED_FUNDS = "IsolatedFunds"
     ISOLATED_REMOVAL = "IsolatedRemoval"
+    NOT_OWN_ACCOUNT = "NotOwnAccount"
+    SUB_ACCOUNT_VOLUME = "SubAccountVolume"
+    SUB_ACCOUNT_NAME = "SubAccountName"
+    SUB_ACCOUNT_COUNT = "SubAccountCount"
     INSUFFICIENT_WITHDRAWAL = "InsufficientWithdrawal"
     SCHEDULE_TOO_EARLY = "ScheduleTooEarly"
     SCHEDULE_VOLUME = "ScheduleVolume"
@@ -74,8 +78,8 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
     ``value`` as the code says.
 
     ``BAD_ALO_PX``: ``bid``, ``ask`` (``None`` where a side is empty). ``VALUE_TOO_LARGE``, ``PERP_MARGIN``,
-    ``INSUFFICIENT_WITHDRAWAL``, ``MIN_TRADE_NTL``, ``SCHEDULE_VOLUME``, ``ISOLATED_…``: ``limit`` (allowed or required)
-    and ``value`` (met) in micro-USD. ``TOO_MANY_OPEN_ORDERS``, ``INVALID_LEVERAGE``, ``SCHEDULE_FIRES``: plain counts.
+    ``INSUFFICIENT_WITHDRAWAL``, ``MIN_TRADE_NTL``, ``SCHEDULE_VOLUME``, ``SUB_ACCOUNT_VOLUME``, ``ISOLATED_…``: ``limit`` (allowed or required)
+    and ``value`` (met) in micro-USD. ``TOO_MANY_OPEN_ORDERS``, ``INVALID_LEVERAGE``, ``SCHEDULE_FIRES``, ``SUB_ACCOUNT_COUNT``: plain counts.
     """
 
     code: RejectCode

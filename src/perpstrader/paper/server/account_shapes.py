@@ -235,6 +235,11 @@ def ledger_update(assets: Assets, row: LedgerEvent) -> account.LedgerUpdate:
         }  # fmt: skip
     elif row.kind == "withdraw":
         delta = {"type": "withdraw", "usdc": usd_text(abs(row.usdc)), "nonce": row.time_ms, "fee": "0.0"}
+    elif row.counterparty is not None:
+        user, destination = (row.user, row.counterparty) if row.usdc < 0 else (row.counterparty, row.user)
+        delta = {"type": row.kind, "usdc": usd_text(abs(row.usdc)), "user": user, "destination": destination}
+        if row.kind == "internalTransfer":
+            delta["fee"] = "0.0"
     else:
         delta = {"type": row.kind, "usdc": usd_text(row.usdc)}
     return account.LedgerUpdate(row.time_ms, ZERO_HASH, delta)

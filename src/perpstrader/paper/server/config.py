@@ -19,10 +19,19 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``enforce_ip_limits``: weights per client and minute (429) and the WebSocket limits (API sheet 5.1, 5.3).
     ``enforce_address_budget``: 10,000 actions and one per USD traded (API sheet 5.2). ``idle_close_ms``: a WebSocket
     on which nothing was sent for so long is closed; ``None`` never, which spares a replay its pings.
+
+    Undocumented at the venue (API sheet 3.4, 11): ``agents_reserve_weight`` (an agent may buy request weight; a probe
+    was refused), ``agent_removal_ms`` (after an agent was replaced or taken away no other is approved for so long),
+    ``agent_expiry_lag_ms`` (an expired agent is taken for so long; one experiment saw a quarter of an hour).
+    ``require_builder_approval``: an order with a builder's fee needs the account's ``approveBuilderFee``.
     """
 
     network: Network = "any"
     enforce_ip_limits: bool = False
     enforce_address_budget: bool = True
     idle_close_ms: int | None = WS_IDLE_MS
+    require_builder_approval: bool = True
+    agents_reserve_weight: bool = False
+    agent_removal_ms: int = 1_500
+    agent_expiry_lag_ms: int = 0
     max_body_bytes: int = 2 * MEGABYTE

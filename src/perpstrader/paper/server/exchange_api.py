@@ -5,12 +5,12 @@ The sequence of the checks: signature, agent, nonce, expiry, batch weight, addre
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from perpstrader.paper.server import orders_in
+from perpstrader.paper.server import house, house_actions, orders_in
+from perpstrader.paper.server.house_actions import HouseAction
 from perpstrader.paper.server.info_api import UNREADABLE
 from perpstrader.paper.server.world import World, address
 from perpstrader.venue.wire import WireError, actions, responses, weights
@@ -19,7 +19,7 @@ from perpstrader.venue.wire.errors import ErrorCode, error_text
 from perpstrader.venue.wire.exchange import SignedRequest, recover_signer
 from perpstrader.venue.wire.limits import EXPIRED_ACTION_WEIGHT, MAX_ACTION_ORDERS
 from perpstrader.venue.wire.nonces import NonceRule
-from perpstrader.venue.wire.numbers import micro_usd, parse_decimal
+from perpstrader.venue.wire.numbers import parse_decimal
 
 _Answer = dict[str, object]
 _TIMED: Final = frozenset({"usdSend", "withdraw3", "spotSend"})
@@ -48,9 +48,12 @@ class ExchangeApi:
     def handle(self, request: SignedRequest) -> _Answer:
         """The venue's answer; raises ``WireError`` where it answers 422 (an unknown action, a number that is none)."""
         self.last_actor = None
-        action = request.action
-        if isinstance(action, UnknownAction):
-            raise WireError(f"there is no action {action.type!r}")
+        action: actions.Action | UserSigned | HouseAction
+        if isinstance(request.action, UnknownAction):
+            action = house_actions.read(request.action)
+            request = msgspec.structs.replace(request, action=house_actions.canonical(action))
+        else:
+            action = request.action
         actor = self._actor(request)
         if isinstance(actor, str):
             return responses.err(actor)
@@ -59,8 +62,8 @@ class ExchangeApi:
         if refused is not None:
             return responses.err(refused)
         if isinstance(action, UserSigned):
-            return self._user_signed(action, actor.user, now_ms)
-        return self._act(action, actor.user, now_ms)
+            return house.user_signed(self._world, action, actor.user, now_ms)
+        return self._act(action, actor, now_ms)
 
     # --- who ---
 
@@ -68,25 +71,41 @@ class ExchangeApi:
         """Who acts for whom, or the refusal. Of the two networks' letters, the one whose signer is known counts."""
         if isinstance(request.action, UserSigned):
             return self._master(request, request.action)
+        account: str | None = None
         if request.vault_address is not None:
-            vault = address(request.vault_address, "vaultAddress")
-            return error_text(ErrorCode.UNKNOWN_VAULT, address=vault)
+            account = address(request.vault_address, "vaultAddress")
+            owner = self._world.exchange.master_of(account)
+            if owner is None:
+                return error_text(ErrorCode.UNKNOWN_VAULT, address=account)
         stranger = ""
         for letter in self._letters:
             try:
                 signer = recover_signer(request, mainnet=letter)
             except WireError:
-                actions.canonical(request.action)  # type: ignore[arg-type]  # narrowed by the caller; raises for a bad number
+                if not isinstance(request.action, UnknownAction):
+                    actions.canonical(request.action)  # raises for a bad number
                 return error_text(ErrorCode.BAD_SIGNATURE)
-            if self._world.exchange.has_account(signer):
-                self._prefer(letter)
-                return Actor(signer, signer)
-            master = self._world.agents.master_of(signer, self._world.now_ms())
+            master = self._account_of(signer)
             if master is not None:
                 self._prefer(letter)
-                return Actor(signer, master)
+                if account is None:
+                    return Actor(signer, master)
+                if owner == master:
+                    return Actor(signer, account)
+                return error_text(ErrorCode.UNKNOWN_VAULT, address=account)
             stranger = stranger or signer
         return error_text(ErrorCode.UNKNOWN_SIGNER, address=stranger)
+
+    def _account_of(self, signer: str) -> str | None:
+        """The account whose key this is or whose agent; an account without money has no agents any more."""
+        world = self._world
+        if world.exchange.has_account(signer):
+            return signer
+        master = world.agents.master_of(signer, world.now_ms())
+        if master is not None and world.exchange.is_empty(master):
+            world.prune_agents(master)
+            return None
+        return master
 
     def _prefer(self, letter: bool) -> None:
         # Recovering costs 70 us; clients keep to one letter, so the one that was right is tried first.
@@ -131,13 +150,14 @@ class ExchangeApi:
     def _charge(self, actor: Actor, count: int, now_ms: int, *, cancels: bool) -> str | None:
         if not self._world.config.enforce_address_budget:
             return None
-        volume = self._world.exchange.user_volume(actor.user)
-        return self._world.budget.charge(actor.user, count, volume, now_ms, cancels=cancels)
+        exchange = self._world.exchange
+        volume, bought = exchange.user_volume(actor.user), exchange.reserved_weight(actor.user)
+        return self._world.budget.charge(actor.user, count, volume, now_ms, cancels=cancels, bought=bought)
 
     # --- what ---
 
-    def _act(self, action: actions.Action, user: str, now_ms: int) -> _Answer:
-        world = self._world
+    def _act(self, action: actions.Action | HouseAction, actor: Actor, now_ms: int) -> _Answer:
+        world, user = self._world, actor.user
         match action:
             case actions.Order():
                 return orders_in.place(world, user, action, now_ms)
@@ -164,8 +184,12 @@ class ExchangeApi:
                 return orders_in.done(world, user, world.exchange.top_up_isolated(user, coin, wanted, now_ms))
             case actions.Noop() | actions.SetReferrer():
                 return responses.DEFAULT
-            case _:
+            case actions.ReserveRequestWeight():
+                return house.reserve_weight(world, action, user, now_ms, agent=actor.signer != user)
+            case actions.TwapOrder() | actions.TwapCancel():
                 return responses.err(f"{type(action).__struct_config__.tag} is not offered by this exchange.")
+            case _:
+                return house.act(world, action, user, now_ms)
 
     def _update_leverage(self, action: actions.UpdateLeverage, user: str, now_ms: int) -> _Answer:
         asset = orders_in.asset_at(self._world, action.asset)
@@ -173,23 +197,6 @@ class ExchangeApi:
             return responses.err(error_text(ErrorCode.UNKNOWN_ASSET))
         answer = self._world.exchange.update_leverage(user, asset.coin, action.leverage, action.is_cross, now_ms)
         return orders_in.done(self._world, user, answer)
-
-    def _user_signed(self, action: UserSigned, user: str, now_ms: int) -> _Answer:
-        fields = action.fields
-        if action.type == "approveAgent":
-            agent = address(str(fields.get("agentAddress")), "agentAddress")
-            if self._world.exchange.has_account(agent):
-                return responses.err(error_text(ErrorCode.AGENT_USED))
-            refused = self._world.agents.approve(user, agent, str(fields.get("agentName") or ""), now_ms)
-            return responses.DEFAULT if refused is None else responses.err(refused)
-        if action.type == "approveBuilderFee":
-            return responses.DEFAULT
-        if action.type == "userSetAbstraction" and fields.get("abstraction") == "disabled":
-            return responses.DEFAULT
-        if action.type == "withdraw3":
-            amount = micro_usd(parse_decimal(str(fields.get("amount")), "amount").quantize(Decimal("0.000001")))
-            return orders_in.done(self._world, user, self._world.exchange.withdraw(user, amount, now_ms))
-        return responses.err(f"{action.type} is not offered by this exchange.")
 
 
 def unreadable(error: WireError) -> str:

@@ -142,8 +142,9 @@ def _between(rows: Sequence[_Row], start_ms: int, end_ms: int) -> list[_Row]:
 def user_rate_limit(world: World, request: InfoRequest, _: int) -> object:
     """``userRateLimit``."""
     user = address(request.user)
-    volume = world.exchange.user_volume(user)
-    return account.UserRateLimit(usd_text(volume), world.budget.used.get(user, 0), AddressBudget.cap(volume), 0)
+    volume, bought = world.exchange.user_volume(user), world.exchange.reserved_weight(user)
+    cap = AddressBudget.cap(volume) + bought
+    return account.UserRateLimit(usd_text(volume), world.budget.used.get(user, 0), cap, bought)
 
 
 def user_fees(world: World, request: InfoRequest, _: int) -> object:
@@ -177,6 +178,9 @@ def user_role(world: World, request: InfoRequest, _: int) -> object:
     master = world.agents.master_of(user, world.now_ms())
     if master is not None:
         return account.UserRole("agent", account.RoleData(user=master))
+    owner = world.exchange.master_of(user)
+    if owner is not None:
+        return account.UserRole("subAccount", account.RoleData(master=owner))
     return account.UserRole("user" if world.exchange.has_account(user) else "missing")
 
 
@@ -186,10 +190,17 @@ def extra_agents(world: World, request: InfoRequest, _: int) -> object:
     return [account.ExtraAgent(agent.name, agent.address, agent.valid_until_ms) for agent in agents]
 
 
-def sub_accounts(_: World, request: InfoRequest, __: int) -> object:
-    """``subAccounts``: there are none here."""
-    address(request.user)
-    return None
+def sub_accounts(world: World, request: InfoRequest, _: int) -> object:
+    """``subAccounts``: null without any."""
+    master = address(request.user)
+    rows = [
+        {
+            "name": name, "subAccountUser": user, "master": master, "clearinghouseState": account_state(world, user),
+            "spotState": {"balances": []},
+        }
+        for user, name in world.exchange.sub_accounts(master)
+    ]  # fmt: skip
+    return rows or None
 
 
 def spot_clearinghouse_state(_: World, request: InfoRequest, __: int) -> object:

@@ -6,11 +6,12 @@ from typing import Final
 
 import msgspec
 
-from perpstrader.paper.server import info_account, info_market
+from perpstrader.paper.server import info_account, info_market, info_other
 from perpstrader.paper.server.world import World
 from perpstrader.venue.wire import WireError
 from perpstrader.venue.wire.info import InfoRequest, decode_request, encode
 
+_OF_USERS: Final = info_account.HANDLERS | info_other.HANDLERS
 UNREADABLE: Final = "Failed to deserialize the JSON body into the target type"
 
 
@@ -25,7 +26,7 @@ class InfoAnswer(msgspec.Struct, frozen=True):
 def read_request(body: bytes | msgspec.Raw) -> InfoRequest:
     """The request; raises ``WireError`` for one that no handler serves."""
     request = decode_request(body)
-    if request.type not in info_market.HANDLERS and request.type not in info_account.HANDLERS:
+    if request.type not in info_market.HANDLERS and request.type not in _OF_USERS:
         raise WireError(f"there is no info request {request.type!r}")
     if request.dex:
         raise WireError(f"there is no perp dex {request.dex!r} here")
@@ -38,5 +39,5 @@ def answer(world: World, request: InfoRequest, visible_ms: int) -> InfoAnswer:
     if of_market is not None:
         value = of_market(world, request)
     else:
-        value = info_account.HANDLERS[request.type](world, request, visible_ms)
+        value = _OF_USERS[request.type](world, request, visible_ms)
     return InfoAnswer(request.type, encode(value), len(value) if isinstance(value, list) else 0)

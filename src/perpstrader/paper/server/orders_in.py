@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from perpstrader.paper.engine import (
     Answer,
@@ -28,7 +29,18 @@ from perpstrader.venue.wire import actions, responses
 from perpstrader.venue.wire.errors import ErrorCode, error_text
 from perpstrader.venue.wire.responses import StatusWire
 
+MAX_BUILDER_FEE: Final = 100
+"""The largest builder fee on perpetuals, in tenths of a basis point: 0.1 %."""
+_BUILDER_TEXT: Final = "Builder fee has not been approved."
 _REFUSED_BEFORE_CANCEL = (RejectCode.MODIFY_DEAD, RejectCode.MODIFY_INVALID, RejectCode.MUST_DEPOSIT)
+
+
+def _builder_refusal(world: World, user: str, builder: actions.Builder | None) -> str | None:
+    """Why an order may not carry this builder's fee; ``None`` when it may."""
+    if builder is None or not world.config.require_builder_approval:
+        return None
+    approved = world.exchange.builder_fees(user).get(builder.b.lower(), -1)
+    return None if 0 <= builder.f <= min(approved, MAX_BUILDER_FEE) else _BUILDER_TEXT
 
 
 def place(world: World, user: str, action: actions.Order, now_ms: int) -> dict[str, object]:
@@ -37,6 +49,9 @@ def place(world: World, user: str, action: actions.Order, now_ms: int) -> dict[s
         return responses.err("Priority fees are not offered by this exchange.")
     if not action.orders:
         return responses.err(error_text(ErrorCode.EMPTY_BATCH))
+    refused = _builder_refusal(world, user, action.builder)
+    if refused is not None:
+        return responses.err(refused)
     builder = None if action.builder is None else Builder(action.builder.b.lower(), action.builder.f)
     orders = [new_order(world, order) for order in action.orders]
     results = world.exchange.place(user, orders, Grouping(action.grouping), now_ms, builder)

@@ -55,12 +55,14 @@ class AddressBudget:
         """How many actions an address of that lifetime volume may send."""
         return BASE_REQUESTS + volume_micro_usd // _MICRO
 
-    def charge(self, user: str, count: int, volume_micro_usd: int, now_ms: int, *, cancels: bool) -> str | None:
+    def charge(
+        self, user: str, count: int, volume_micro_usd: int, now_ms: int, *, cancels: bool, bought: int = 0
+    ) -> str | None:
         """Count ``count`` actions; the venue's refusal, which costs nothing, when they are too many.
 
         Cancels have a larger cap; beyond its cap an address is let through once in 10 s.
         """
-        used, cap = self.used.get(user, 0), self.cap(volume_micro_usd)
+        used, cap = self.used.get(user, 0), self.cap(volume_micro_usd) + bought
         allowed = cancel_cap(cap) if cancels else cap
         if used + count > allowed:
             last = self._let_through.get(user)

@@ -46,12 +46,17 @@ _OWN_TEXTS: Final = {
     RejectCode.NO_CROSS: "Cross margin is not allowed for this asset.",
     RejectCode.ISOLATED_FUNDS: "Insufficient cross margin to add {asked} to the position. Available: ${limit}.",
     RejectCode.ISOLATED_REMOVAL: "Cannot remove {asked} of isolated margin. Available: ${limit}.",
+    RejectCode.NOT_OWN_ACCOUNT: "Invalid sub-account transfer from {address}",
+    RejectCode.SUB_ACCOUNT_VOLUME: "Cannot create sub-accounts until enough volume traded. "
+    "Required: ${required}. Traded: ${traded}.",
+    RejectCode.SUB_ACCOUNT_NAME: "Sub-account name is in use, empty or longer than 16 characters.",
+    RejectCode.SUB_ACCOUNT_COUNT: "Too many sub-accounts. Max is {maximum}.",
     RejectCode.SCHEDULE_FIRES: "Scheduled cancel fired too often today. Max is {maximum}.",
 }
 """Refusals that the API sheet has no words for."""
 
 _IN_USD: Final = frozenset({RejectCode.MIN_TRADE_NTL, RejectCode.VALUE_TOO_LARGE, RejectCode.SCHEDULE_VOLUME,
-    RejectCode.ISOLATED_FUNDS, RejectCode.ISOLATED_REMOVAL,
+    RejectCode.ISOLATED_FUNDS, RejectCode.ISOLATED_REMOVAL, RejectCode.SUB_ACCOUNT_VOLUME,
 })  # fmt: skip
 _ACTION_LEVEL: Final = frozenset(
     {

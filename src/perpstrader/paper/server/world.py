@@ -30,7 +30,7 @@ class World:
         self.assets: dict[str, EngineAsset] = {asset.coin: asset for asset in exchange.assets}
         self.candles = Candles(feed)
         self.trades = RecentTrades()
-        self.agents = Agents()
+        self.agents = Agents(config.agent_removal_ms, config.agent_expiry_lag_ms)
         self.nonces: dict[str, NonceRule] = {}
         self.budget = AddressBudget()
         self.weights = ClientWeights()
@@ -39,6 +39,11 @@ class World:
     def now_ms(self) -> int:
         """The venue's time."""
         return self.clock.now_ms()
+
+    def prune_agents(self, master: str) -> None:
+        """Take away all agents of an account, as the venue does with those of an empty one, their nonces with them."""
+        for address in self.agents.prune(master):
+            self.nonces.pop(address, None)
 
     def ctx(self, coin: str, now_ms: int) -> market.AssetCtx:
         """The live figures of a coin."""

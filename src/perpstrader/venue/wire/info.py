@@ -42,6 +42,7 @@ class InfoRequest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     n_sig_figs: int | None = None
     mantissa: int | None = None
     req: CandleRequest | None = None
+    builder: str | None = None
     id: int | None = None
 
 
