@@ -30,9 +30,9 @@ from perpstrader.simulate.campaign import CampaignOutcome, campaign
 from perpstrader.simulate.plan import Blackout, Plan, plan_of
 from perpstrader.simulate.seed import campaign_settings, run_seed
 from perpstrader.trader.decisions import Decider
+from perpstrader.venue.budget import IpBudget
 from perpstrader.venue.client import HyperliquidClient
 from perpstrader.venue.contract import AccountState, OrderRequest, Unknown
-from perpstrader.venue.weight import WeighedTransport
 
 SAMPLE, FULL = 25, 500
 MOST_SEEDS = 12
@@ -222,11 +222,7 @@ def spends_every_request(patch: pytest.MonkeyPatch) -> None:
 
 def reads_too_much(patch: pytest.MonkeyPatch) -> None:
     """The venue is compared with all the time, and nobody counts what that weighs."""
-
-    async def nothing(*_: object) -> None:
-        return None
-
-    patch.setattr(WeighedTransport, "_make_room", nothing)
+    patch.setattr(IpBudget, "_fits", lambda *_: True)
     patch.setattr(
         "perpstrader.simulate.seed.campaign_settings",
         lambda plan: dataclasses.replace(

@@ -232,7 +232,7 @@ class Conduct:
 
 
 class WitnessedWeights(ClientWeights):
-    """Counts what one life of a trader spends and refuses nothing: that a minute's weight is kept is its part (S18)."""
+    """Counts what all lives of a trader spend and refuses nothing: to keep a minute's weight is their part (S18)."""
 
     def __init__(self, judge: Judge) -> None:
         super().__init__()

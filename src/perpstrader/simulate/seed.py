@@ -137,6 +137,7 @@ class _World:
     def _watch_limits(self) -> None:
         """The venue counts what it is asked for, and others may have used much of the address's budget already."""
         world = self._venue.world
+        world.weights = WitnessedWeights(self._witness.judge)
         world.budget = WitnessedBudget(self._witness.judge)
         if self._plan.requests_left is not None:
             world.budget.used[self._identity.account] = BASE_REQUESTS - self._plan.requests_left
@@ -187,8 +188,6 @@ class _World:
         raise RuntimeError(f"the trader did not start in {_STARTS} attempts")
 
     def _new_life(self) -> Life:
-        # What earlier processes spent within the last minute no process knows.
-        self._venue.world.weights = WitnessedWeights(self._witness.judge)
         latency = LatencyModel() if self._plan.has_latency else None
         inner = InProcessTransport(self._venue, Random(self._rng.getrandbits(64)), latency, faults=self._faults)
         crash = self._crashes[0] if self._crashes else None

@@ -76,7 +76,6 @@ from perpstrader.venue.signer import Signer
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.streams import Streams
 
-
 _SPENT_KEY: Final = "ip_weight_spent"
 
 

@@ -26,6 +26,11 @@ def info_weight(kind: str) -> int:
     return 60 if kind == "userRole" else 20
 
 
+def is_light(kind: str) -> bool:
+    """True for the reads that weigh 2."""
+    return kind in _LIGHT
+
+
 def row_weight(kind: str, rows: int) -> int:
     """The IP weight charged after the answer, for the rows that it had."""
     if kind == "candleSnapshot":
