@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -11,8 +13,12 @@ from perpstrader.cli.options import Config, DataDir, Json, settings_from
 from perpstrader.cli.output import print_json, show_table, terminal
 from perpstrader.cli.traces.comparing import show_differences, wanted
 from perpstrader.cli.traces.record import Replay, record_file, with_store
-from perpstrader.domain import Approved, Verdict
+from perpstrader.domain import Approved, PerpsTraderError, Signal, Verdict
+from perpstrader.runtime import SystemClock
+from perpstrader.trader.reasking import Reasked, ask_again
 from perpstrader.trader.rejudging import Rejudged, rejudge
+
+T = TypeVar("T")
 
 
 def replay_one(
@@ -22,21 +28,69 @@ def replay_one(
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
-    """Judge a decision again, on its own evidence and at its own time, with today's rules and limits; what differs.
+    """Ask the strategy again, and judge again, on the recorded evidence and at its time, with today's code and limits.
 
-    Nothing is sent and nothing is recorded. Exit code 0 also where the verdict differs: --json says `same_verdict`.
+    Nothing is sent and nothing is recorded. Exit code 0 also where the answers differ: --json says `same_verdict` and
+    `same_wish`.
     """
     settings = settings_from(config, data_dir)
     trace = with_store(record_file(data_dir, config, replay), lambda store: wanted(store, trace_id))
-    again = rejudge(trace, settings, version("perpstrader"))
+    asked = _unless_impossible(lambda: asyncio.run(ask_again(trace, settings, SystemClock())))
+    again = _unless_impossible(lambda: rejudge(trace, settings, version("perpstrader")))
+    if isinstance(again, PerpsTraderError) and isinstance(asked, PerpsTraderError):
+        raise again
     if as_json:
-        print_json({
-            "id": again.trace_id, "same_verdict": again.same_verdict, "same_settings": again.same_settings,
-            "same_version": again.same_version, "then": _word(again.then), "now": _word(again.now),
-            "limits": again.limits, "differences": again.differences,
-        })  # fmt: skip
+        print_json({"id": trace.id, "strategy": _asked_json(asked), **_judged_json(again)})
+        return
+    if isinstance(asked, PerpsTraderError):
+        print(f"the strategy is not asked again: {asked}")
+    else:
+        _show_asked(asked)
+    if isinstance(again, PerpsTraderError):
+        print(f"it is not judged again: {again}")
     else:
         _show(again)
+
+
+def _unless_impossible(work: Callable[[], T]) -> T | PerpsTraderError:
+    try:
+        return work()
+    except PerpsTraderError as error:
+        return error
+
+
+def _asked_json(asked: Reasked | PerpsTraderError) -> dict[str, Any]:
+    if isinstance(asked, PerpsTraderError):
+        return {"asked": False, "why_not": str(asked)}
+    return {
+        "asked": True, "name": asked.strategy, "bars": asked.bars, "same_wish": asked.same_wish, "error": asked.error,
+        "then": _wish(asked.then), "now": _wish(asked.now), "differences": asked.differences,
+    }  # fmt: skip
+
+
+def _judged_json(again: Rejudged | PerpsTraderError) -> dict[str, Any]:
+    if isinstance(again, PerpsTraderError):
+        return {"judged": False, "why_not": str(again)}
+    return {
+        "judged": True, "same_verdict": again.same_verdict, "same_settings": again.same_settings,
+        "same_version": again.same_version, "then": _word(again.then), "now": _word(again.now),
+        "limits": again.limits, "differences": again.differences,
+    }  # fmt: skip
+
+
+def _show_asked(asked: Reasked) -> None:
+    seen = f"{asked.strategy}, shown the same bar and the {asked.bars} before it"
+    if asked.error:
+        print(f"{seen}, gives no answer now: {asked.error}")
+    elif asked.same_wish:
+        print(f"{seen}, wants the same: {_wish(asked.now)}")
+    else:
+        print(f"{seen}, wanted {_wish(asked.then)} and wants {_wish(asked.now)} now")
+    show_differences(asked.differences, ("then", "now"), "Its answer is the same in every number.")
+
+
+def _wish(signal: Signal | None) -> str:
+    return f"{signal.action} {signal.symbol} {signal.side}" if signal is not None else "nothing"
 
 
 def _show(again: Rejudged) -> None:
