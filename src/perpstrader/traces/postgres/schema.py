@@ -139,7 +139,7 @@ def months_for(times_ms: list[int], now_ms: int) -> list[Month]:
 
 async def version_of(connection: Any, name: str) -> int:
     """The version of the schema, 0 where there is none; raises ``TraceFileError`` for a newer one."""
-    if await connection.fetchval("SELECT to_regclass('perpstrader.meta')") is None:
+    if not await _has_table(connection, "meta"):
         return 0
     version = int(await connection.fetchval("SELECT value FROM perpstrader.meta WHERE key = 'version'") or 0)
     if version > VERSION:
@@ -172,9 +172,9 @@ async def make_month(connection: Any, month: Month) -> None:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATE_LOCK)
         for table, by in _CUT.items():
-            part = f"perpstrader.{table}_{month.suffix}"
-            if await connection.fetchval("SELECT to_regclass($1)", part) is not None:
+            if await _has_table(connection, f"{table}_{month.suffix}"):
                 continue
+            part = f"perpstrader.{table}_{month.suffix}"
             start, end = month.start_ms, month.later(1).start_ms
             await connection.execute(
                 f"CREATE TABLE {part} (LIKE perpstrader.{table} INCLUDING DEFAULTS INCLUDING STORAGE)"
@@ -186,6 +186,12 @@ async def make_month(connection: Any, month: Month) -> None:
             await connection.execute(
                 f"ALTER TABLE perpstrader.{table} ATTACH PARTITION {part} FOR VALUES FROM ({start}) TO ({end})"
             )
+
+
+async def _has_table(connection: Any, name: str) -> bool:
+    """Asked of the catalogue itself: ``to_regclass`` remembers what was not there before a lock was waited for."""
+    sql = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = 'perpstrader' AND tablename = $1)"
+    return bool(await connection.fetchval(sql, name))
 
 
 def storable(values: SummaryValues) -> tuple[object, ...]:
