@@ -19,11 +19,11 @@ from perpstrader.settings import load
 from perpstrader.traces import baseline, sample_trace
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.files import Synchronous
-from perpstrader.traces.sample import START_MS, STEP_MS
+from perpstrader.traces.sample import BAR_MS, START_MS, STEP_MS, sample_history
 from perpstrader.trader.records import open_traces
 
 BATCH: Final = 100
-JSON_BYTES: Final = {"1k": 1_000, "2k": 2_200, "8k": 7_800, "30k": 30_000}
+JSON_BYTES: Final = {"1k": 1_000, "2k": 2_200, "8k": 8_200, "30k": 30_000}
 """What a trace of this name has as JSON, about."""
 
 _BODIES: Final = 250
@@ -35,8 +35,12 @@ def trace(number: int, size: str = "8k") -> Trace:
     body = _bodies(size)[number % _BODIES]
     at_ms = START_MS + number * STEP_MS
     ended = number % _ENDED == 0
+    view = body.view
+    if view is not None:
+        opened_ms = at_ms // BAR_MS * BAR_MS
+        view = replace(view, time_ms=at_ms, history=sample_history(body.symbol, opened_ms, len(view.history)))
     return replace(
-        body, id=trace_id(number), sequence=number, accepted_ms=at_ms,
+        body, view=view, id=trace_id(number), sequence=number, accepted_ms=at_ms,
         outcome_usd=f"{number % 13 - 6}.25" if ended else None, outcome_ms=at_ms if ended else None,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from perpstrader.bench.lab import Lab
 from perpstrader.bench.traces_kit import BATCH, trace
 from perpstrader.domain import Trace
 from perpstrader.traces import chain, rows
+from perpstrader.traces.bars import Memo, Shelf
 from perpstrader.traces.codec import Encoded, encode
 from perpstrader.traces.files import connect, transact
 from perpstrader.traces.packing import Packer, shipped, unpack_zstd
@@ -117,15 +118,16 @@ async def _decoding() -> AsyncIterator[Subject]:
 
 @asynccontextmanager
 async def _encoding(size: str) -> AsyncIterator[Subject]:
-    listed, packer = [trace(number, size) for number in range(BATCH)], Packer(shipped())
+    listed, packer, memo = [trace(number, size) for number in range(BATCH)], Packer(shipped()), Memo()
 
-    def run() -> list[tuple[bytes | None, int]]:
-        made = [encode(one).json for one in listed]
-        return [(packer.pack(json), len(json)) for json in made]
+    def run() -> list[tuple[bytes | None, Encoded]]:
+        made = [encode(one, memo) for one in listed]
+        return [(packer.pack(one.json), one) for one in made]
 
     def answer() -> bool:
-        packed = [unpack_zstd(data, length) for data, length in run() if data is not None]
-        return [msgspec.json.decode(data, type=Trace) for data in packed] == listed
+        made = run()
+        packed = [unpack_zstd(data, len(one.json)) for data, one in made if data is not None]
+        return packed == [one.json for _, one in made] and [one.whole for _, one in made] == listed
 
     yield Subject(Arm(run=run, answer=answer), expected=True)
 
@@ -158,7 +160,7 @@ async def _bare_inserts(lab: Lab, *, commits: int) -> AsyncIterator[Subject]:
 
 @asynccontextmanager
 async def _database(lab: Lab, size: str) -> AsyncIterator[Subject]:
-    numbers, packer = count(), Packer(shipped())
+    numbers, packer, memo, shelf = count(), Packer(shipped()), Memo(), Shelf()
     waiting: list[Encoded] = []
     packed: dict[bytes, bytes | None] = {}
     with ExitStack() as stack:
@@ -168,7 +170,7 @@ async def _database(lab: Lab, size: str) -> AsyncIterator[Subject]:
         stack.callback(connection.close)
 
         def prepare() -> None:
-            waiting[:] = [encode(trace(next(numbers), size)) for _ in range(BATCH)]
+            waiting[:] = [encode(trace(next(numbers), size), memo) for _ in range(BATCH)]
             packed.clear()
             packed.update((one.json, packer.pack(one.json)) for one in waiting)
 
@@ -177,8 +179,9 @@ async def _database(lab: Lab, size: str) -> AsyncIterator[Subject]:
 
         def insert() -> None:
             tail = rows.Tail.read(connection)
+            shelf.begin(connection)
             for one in waiting:
-                rows.insert_trace(connection, one, tail, packed.__getitem__)
+                rows.insert_trace(connection, one, tail, packed.__getitem__, shelf)
 
         def answer() -> bool:
             prepare()

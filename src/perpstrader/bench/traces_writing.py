@@ -16,6 +16,7 @@ from perpstrader.bench.statistics import quantile
 from perpstrader.bench.traces_kit import BATCH, build_names, fresh, opened, store_all, trace
 from perpstrader.domain import Trace
 from perpstrader.traces import baseline, chain, rows
+from perpstrader.traces.bars import Memo, Shelf
 from perpstrader.traces.codec import encode
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.files import Synchronous, connect, transact
@@ -179,19 +180,20 @@ async def _against_serial(lab: Lab, size: str, batches: int) -> AsyncIterator[Su
             page_size=_PAGE_BYTES["optimized"],
         )  # fmt: skip
         stack.callback(connection.close)
-        packer = Packer(shipped())
+        packer, memo, shelf = Packer(shipped()), Memo(), Shelf()
         numbers, waiting = count(BATCH), list[Trace]()
 
         def prepare() -> None:
             waiting[:] = [trace(next(numbers), size) for _ in range(batches * BATCH)]
 
         def write(listed: Sequence[Trace]) -> None:
-            encoded = [encode(one) for one in listed]
+            encoded = [encode(one, memo) for one in listed]
 
             def insert() -> None:
                 tail = rows.Tail.read(connection)
+                shelf.begin(connection)
                 for one in encoded:
-                    rows.insert_trace(connection, one, tail, packer.pack)
+                    rows.insert_trace(connection, one, tail, packer.pack, shelf)
 
             transact(connection, insert)
 
@@ -213,7 +215,7 @@ async def _against_serial(lab: Lab, size: str, batches: int) -> AsyncIterator[Su
 async def _store_calls(lab: Lab, part: float) -> AsyncIterator[Subject]:
     async with fresh(lab, "optimized") as store:
         assert isinstance(store, BatchingStore)
-        numbers, waiting = count(BATCH), list[Trace]()
+        numbers, waiting, memo = count(BATCH), list[Trace](), Memo()
 
         async def prepare() -> None:
             await store.flush()
@@ -228,7 +230,7 @@ async def _store_calls(lab: Lab, part: float) -> AsyncIterator[Subject]:
             return quantile(sorted(took), part)
 
         def answer() -> object:
-            return [encode(trace(number)).trace for number in range(BATCH)]
+            return [encode(trace(number), memo).whole for number in range(BATCH)]
 
         async def stored() -> object:
             await store_all(store, [trace(number) for number in range(BATCH)])
@@ -236,7 +238,7 @@ async def _store_calls(lab: Lab, part: float) -> AsyncIterator[Subject]:
 
         # urgent, as all but later revisions are: it is awaiting the receipt that makes it so
         call = Arm(run=lambda: run(store.store), answer=stored, prepare=prepare)
-        yield Subject(Arm(run=lambda: run(encode), answer=answer, prepare=prepare), call)
+        yield Subject(Arm(run=lambda: run(lambda one: encode(one, memo)), answer=answer, prepare=prepare), call)
 
 
 @asynccontextmanager
