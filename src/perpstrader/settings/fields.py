@@ -107,6 +107,12 @@ def _host(value: str) -> str:
     raise PydanticCustomError("host", "must be a host name or an IP address")
 
 
+def _fault(value: str) -> str:
+    if re.fullmatch(r"[a-z_]+(:[A-Za-z0-9.]+)?=[0-9.]+(@-?[0-9.]+(ms|s)?)?", value):
+        return value
+    raise PydanticCustomError("fault", "must be a fault as KIND[:CLASS]=RATE[@AMOUNT], such as delay:orders=0.1@3s")
+
+
 def _symbol(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9:@/_-]{1,32}", value):
         return value
@@ -143,6 +149,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Host = Annotated[str, AfterValidator(_host)]
 Url = Annotated[str, AfterValidator(_url)]
 Symbol = Annotated[str, AfterValidator(_symbol)]
+Fault = Annotated[str, AfterValidator(_fault)]
 
 Parameter = bool | int | Decimal | str
 
