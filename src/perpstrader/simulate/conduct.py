@@ -259,9 +259,11 @@ class WitnessedBudget(AddressBudget):
         super().__init__()
         self._judge = judge
 
-    def charge(self, user: str, count: int, volume_micro_usd: int, now_ms: int, *, cancels: bool) -> str | None:
+    def charge(
+        self, user: str, count: int, volume_micro_usd: int, now_ms: int, *, cancels: bool, bought: int = 0
+    ) -> str | None:
         """See ``AddressBudget``."""
-        refused = super().charge(user, count, volume_micro_usd, now_ms, cancels=cancels)
-        if self.used.get(user, 0) > self.cap(volume_micro_usd) // 2:
+        refused = super().charge(user, count, volume_micro_usd, now_ms, cancels=cancels, bought=bought)
+        if self.used.get(user, 0) > (self.cap(volume_micro_usd) + bought) // 2:
             self._judge("S18", refused is None, f"the address had no request left: {refused}")
         return refused
