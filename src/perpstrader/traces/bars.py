@@ -142,6 +142,11 @@ def keep(connection: apsw.Connection, seq: int, bars: Bars, shelf: Shelf | None 
     connection.execute(_NAME, (seq, ref.symbol, ref.interval, opens[0], opens[-1], others))
 
 
+def are_kept(connection: apsw.Connection, seq: int) -> bool:
+    """Whether the file keeps bars for this decision."""
+    return connection.execute("SELECT 1 FROM trace_bars WHERE seq = ?", (seq,)).get is not None
+
+
 def resolved(connection: apsw.Connection, trace: Trace) -> Trace:
     """The trace with its history, as far as the file holds it; otherwise it still says which bars they were."""
     view = trace.view

@@ -22,6 +22,11 @@ def current(connection: apsw.Connection, *, may_write: bool) -> bytes:
     return first
 
 
+def contents(connection: apsw.Connection) -> list[bytes]:
+    """All of them."""
+    return [content for (content,) in connection.execute("SELECT content FROM dictionary ORDER BY rowid")]
+
+
 def retrain(connection: apsw.Connection, samples: int) -> int:
     """Train on the newest payloads and keep the dictionary in the file, inside the caller's transaction; its number."""
     newest = connection.execute("SELECT codec, raw_len, data FROM payload ORDER BY entry DESC LIMIT ?", (samples,))

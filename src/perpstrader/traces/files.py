@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import apsw
 
 from perpstrader.traces import schema
+from perpstrader.traces.copies import keep_before_upgrade
 from perpstrader.traces.errors import TraceError, TraceFileError
 from perpstrader.traces.packing import KNOWN
 
@@ -37,6 +38,7 @@ def connect(name: str, synchronous: Synchronous, *, read_only: bool, busy_ms: in
             if read_only:
                 _check_readable(connection, name)
             else:
+                keep_before_upgrade(connection, name)
                 schema.prepare_file(connection, name, page_size=page_size)
             _know_dictionaries(connection)
             schema.apply_pragmas(connection, synchronous=synchronous, busy_ms=busy_ms)

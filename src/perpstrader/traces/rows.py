@@ -122,6 +122,8 @@ def revise_trace(
             f"the update of trace {encoded.trace.id} would change what was decided on; it was put in the dead letter"
         )
     connection.execute(_REVISE, (tail.entry + 1, *summary_values(encoded.trace), seq))
+    if encoded.bars is not None and not bars.are_kept(connection, seq):  # an older program kept them in the trace
+        bars.keep(connection, seq, encoded.bars, shelf)
     _append(connection, tail, seq, encoded, pack)
     return True
 

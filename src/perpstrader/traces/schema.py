@@ -167,10 +167,41 @@ _V5: Final = (
         DELETE FROM trace_bars WHERE seq = new.seq; END""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5)
+# Months that lie in files of their own (``traces.cold``): which entries of the chain, and what they must be.
+_V6: Final = (
+    """CREATE TABLE cold_part (
+        first_entry INTEGER PRIMARY KEY, last_entry INTEGER NOT NULL, month TEXT NOT NULL, file TEXT NOT NULL,
+        sha256 TEXT NOT NULL, before BLOB NOT NULL, digest BLOB NOT NULL, traces INTEGER NOT NULL,
+        restored INTEGER NOT NULL DEFAULT 0) STRICT""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5, _V6)
 """Step n (from 1) leads from version n - 1 to version n; none is ever edited once released."""
 
 VERSION: Final = len(MIGRATIONS)
+
+CHANGES_DATA: Final = frozenset({3, 4})
+"""The steps up that change what is there, where the others only add to it."""
+
+DOWN: Final[tuple[tuple[str, ...], ...]] = (
+    (),
+    ("DROP TABLE dictionary",),
+    (
+        "DROP TRIGGER daily_insert", "DROP TRIGGER daily_update", "DROP TRIGGER daily_delete", "DROP TABLE daily",
+        "ALTER TABLE trace DROP COLUMN leased_until_ms", "ALTER TABLE trace DROP COLUMN leased_by",
+    ),
+    (
+        "DROP TRIGGER daily_won", "DROP TRIGGER daily_insert", "ALTER TABLE daily DROP COLUMN won_micro_usd", _V3[2],
+    ),
+    (
+        "DROP TRIGGER trace_bars_delete", "DROP TRIGGER trace_bars_drop", "DROP TABLE trace_bars", "DROP TABLE candle",
+        "DELETE FROM meta WHERE key = 'bars_swept'",
+    ),
+    ("DROP TABLE cold_part",),
+)  # fmt: skip
+"""Step n (from 1) leads from version n back to version n - 1; ``traces.migrations`` first makes the payloads readable
+for it. There is no step below 1.
+"""
 
 SUMMARY_COLUMNS: Final = (
     "uid", "sequence", "kind", "accepted_ms", "bar_close_ms", "symbol", "interval", "strategy", "regime",
@@ -235,8 +266,8 @@ def apply_pragmas(connection: apsw.Connection, *, synchronous: str, busy_ms: int
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 
-def prepare_file(connection: apsw.Connection, name: str, *, page_size: int = 4096) -> None:
-    """Bring the file to this program's version; an empty one gets ``page_size``. Comes before ``apply_pragmas``.
+def prepare_file(connection: apsw.Connection, name: str, *, page_size: int = 4096, to: int = VERSION) -> None:
+    """Bring the file up to version ``to``; an empty one gets ``page_size``. Comes before ``apply_pragmas``.
 
     Raises ``TraceFileError`` for a file that is no trace store or comes from a newer program; nothing is changed then.
     """
@@ -246,7 +277,7 @@ def prepare_file(connection: apsw.Connection, name: str, *, page_size: int = 409
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for number in range(check_file(connection, name) + 1, VERSION + 1):
+        for number in range(check_file(connection, name) + 1, to + 1):
             for statement in MIGRATIONS[number - 1]:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -267,6 +298,6 @@ def check_file(connection: apsw.Connection, name: str) -> int:
     if version > VERSION:
         raise TraceFileError(
             f"{name} has trace schema version {version}, this program knows up to {VERSION};"
-            " use the newer program, or another data directory"
+            f" use the newer program, or bring the file down with its `perpstrader traces migrate --to {VERSION}`"
         )
     return version

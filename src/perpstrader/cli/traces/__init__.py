@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from perpstrader.cli.traces import analyzing, comparing, exporting, keeping, looking, numbers, replaying
+from perpstrader.cli.traces import analyzing, comparing, exporting, keeping, looking, migrating, numbers, replaying
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="The decision record: every trade and every refusal."
@@ -22,3 +22,4 @@ app.command("sql")(exporting.sql)
 app.command("verify")(keeping.verify)
 app.command("prune")(keeping.prune)
 app.command("retrain")(keeping.retrain)
+app.command("migrate")(migrating.migrate_file)
