@@ -77,8 +77,8 @@ def feed_settings(feed: str | None) -> dict[str, object]:
     """What ``--feed`` says, as settings."""
     if feed is None:
         return {}
-    if feed == "synthetic":
-        return {"feed__source": "synthetic"}
+    if feed in ("synthetic", "live"):
+        return {"feed__source": feed}
     return {"feed__source": "replay", "feed__path": Path(feed).absolute()}
 
 

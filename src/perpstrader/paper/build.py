@@ -13,22 +13,32 @@ from typing import Final
 import msgspec
 
 from perpstrader.paper.engine import EngineConfig, Exchange
-from perpstrader.paper.faults import Faults
-from perpstrader.paper.feeds import Feed, SyntheticFeed
+from perpstrader.paper.engine.config import QueueModel
+from perpstrader.paper.faults import Faults, RandomFaults, parse
+from perpstrader.paper.feeds import Feed, LiveFeed, SyntheticFeed
+from perpstrader.paper.feeds.live import STALE_MS
 from perpstrader.paper.feeds.synthetic import SYMBOLS
 from perpstrader.paper.server import InProcessTransport, LatencyModel, Network, PaperVenue, VenueConfig
 from perpstrader.paper.store import PaperStore
 from perpstrader.runtime import Clock
+from perpstrader.runtime.http import HttpTransport
 from perpstrader.venue.wire.numbers import micro_usd
 
 _MICRO: Final = 1_000_000
 
 
-class PaperPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A paper exchange in real time on a made-up market (``SyntheticFeed``).
+class LivePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Which venue's market is mirrored, and after how long a silence it counts as gone."""
 
-    ``enforce_limits`` is for request weights, WebSocket limits and address budgets alike; ``latency`` for clients in
-    the same process.
+    url: str
+    stale_ms: int = STALE_MS
+
+
+class PaperPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A paper exchange in real time, on a made-up market (``SyntheticFeed``) or, with ``live``, a mirrored one.
+
+    ``enforce_limits`` is for request weights, WebSocket limits and address budgets alike; ``latency`` for every
+    client; ``faults`` are rules as ``faults.parse`` reads them, which ``fault_control`` lets change while it runs.
     """
 
     seed: int = 1
@@ -38,6 +48,10 @@ class PaperPlan(msgspec.Struct, frozen=True, kw_only=True):
     network: Network = "any"
     enforce_limits: bool = True
     latency: LatencyModel | None = None
+    queue_model: QueueModel = "trades"
+    faults: tuple[str, ...] = ()
+    fault_control: bool = False
+    live: LivePlan | None = None
 
 
 class PaperExchange:
@@ -54,8 +68,9 @@ class PaperExchange:
             self.venue.fund(account, micro_usd(usd, "balance"))
 
     def transport(self, *, faults: Faults | None = None, client: str = "in-process") -> InProcessTransport:
-        """A client's way in, without sockets."""
-        return InProcessTransport(self.venue, self._rng, self._latency, faults=faults, client=client)
+        """A client's way in, without sockets; it meets the exchange's own faults unless others are given."""
+        own = self.venue.faults if faults is None else faults
+        return InProcessTransport(self.venue, self._rng, self._latency, faults=own, client=client)
 
 
 @asynccontextmanager
@@ -63,20 +78,22 @@ async def open_paper(plan: PaperPlan, data_dir: Path | None, clock: Clock) -> As
     """A running exchange whose market has opened; at the end of the block it has stopped.
 
     Its accounts are kept in ``data_dir`` (``None``: nowhere), and go on there at the next start, near their last
-    prices. Raises ``PaperStoreError`` or ``FeedError``.
+    prices. Raises ``PaperStoreError``, ``FeedError``, ``FaultRuleError`` or, on a live market, ``TransportError``.
     """
+    rules = [parse(text) for text in plan.faults]
     try:
         async with AsyncExitStack() as stack:
             store = None if data_dir is None else PaperStore(data_dir)
             if store is not None:
                 stack.callback(store.close)
-            feed = synthetic_feed(
-                clock, seed=plan.seed, symbols=plan.symbols, bar_ms=plan.bar_ms, speed=plan.speed, store=store
-            )
+            feed = await _feed(plan, clock, store, stack)
             config = VenueConfig(
                 network=plan.network, enforce_ip_limits=plan.enforce_limits, enforce_address_budget=plan.enforce_limits
             )
-            venue = build_venue(feed, clock, config=config, store=store)
+            engine_config = EngineConfig(queue_model=plan.queue_model)
+            venue = build_venue(feed, clock, config=config, engine_config=engine_config, store=store)
+            if rules or plan.fault_control:
+                venue.set_faults(RandomFaults(Random(f"{plan.seed}:faults"), rules))
             group = await stack.enter_async_context(asyncio.TaskGroup())
             market = group.create_task(venue.run(), name="paper-market")
             stack.callback(market.cancel)
@@ -90,9 +107,15 @@ async def open_paper(plan: PaperPlan, data_dir: Path | None, clock: Clock) -> As
         raise
 
 
-def _raise(name: str, error: Exception) -> None:
-    """A market that breaks off must be seen; the loop's exception handler is told."""
-    raise error
+async def _feed(plan: PaperPlan, clock: Clock, store: PaperStore | None, stack: AsyncExitStack) -> Feed:
+    if plan.live is None:
+        return synthetic_feed(
+            clock, seed=plan.seed, symbols=plan.symbols, bar_ms=plan.bar_ms, speed=plan.speed, store=store
+        )
+    transport = HttpTransport(plan.live.url)
+    stack.push_async_callback(transport.close)
+    rng = Random(f"{plan.seed}:live")
+    return await LiveFeed.open(transport, clock, plan.symbols, rng, stale_ms=plan.live.stale_ms)
 
 
 def synthetic_feed(

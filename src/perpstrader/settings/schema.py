@@ -118,7 +118,8 @@ class Settings:
         """Length of the bars that close a cycle, in ms."""
         if self.trader.bar_ms is not None:
             return self.trader.bar_ms
-        return self.feed.bar_ms if self.venue.network == "paper" else VENUE_BAR_MS
+        is_made = self.venue.network == "paper" and self.feed.source != "live"
+        return self.feed.bar_ms if is_made else VENUE_BAR_MS
 
     def values(self) -> dict[str, object]:
         """Every key (``section.name``) with its value, in the order of the schema; secrets stay ``SecretStr``."""

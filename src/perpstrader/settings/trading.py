@@ -101,7 +101,7 @@ class PaperSettings(Section):
         "ahead, or also a share of what was taken back.", why="the reading that hurts: nobody ahead gives up",
     )  # fmt: skip
     faults: tuple[Fault, ...] = setting(
-        (), "What goes wrong on purpose, as KIND[:CLASS]=RATE[,AMOUNT]; docs/paper.md has the kinds.", unit="faults"
+        (), "What goes wrong on purpose, as KIND[:CLASS]=RATE[@AMOUNT]; docs/paper.md has the kinds.", unit="faults"
     )
     fault_control: bool = setting(
         False, "Whether `perpstrader paper faults` may change them while the exchange runs.",

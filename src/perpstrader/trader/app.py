@@ -16,7 +16,8 @@ from perpstrader.domain import VenueError, plain
 from perpstrader.domain.errors import StateError, UsageError
 from perpstrader.domain.money import CENT
 from perpstrader.execution import Note
-from perpstrader.paper.build import PaperPlan, open_paper
+from perpstrader.paper.build import LivePlan, PaperPlan, open_paper
+from perpstrader.paper.feeds.synthetic import SYMBOLS
 from perpstrader.paper.server import LatencyModel
 from perpstrader.runtime import AccountLock, DetachedExecutor, Executor, SystemClock, ThreadedExecutor, Transport
 from perpstrader.runtime.http import HttpTransport
@@ -156,21 +157,27 @@ async def _transport(
 
 def paper_plan(settings: Settings) -> PaperPlan:
     """The paper exchange that the settings describe; a recorded market is not one that real time can be spent on."""
-    if settings.feed.source != "synthetic":
+    if settings.feed.source == "replay":
         raise UsageError(
             f"a recorded market is not traded in real time: run `perpstrader replay {settings.feed.path or 'PATH'}`"
         )
-    paper = settings.paper
+    paper, feed = settings.paper, settings.feed
+    live = LivePlan(url=feed.live_url, stale_ms=feed.live_stale_ms) if feed.source == "live" else None
     return PaperPlan(
         seed=settings.feed.seed, bar_ms=settings.feed.bar_ms, speed=float(settings.feed.speed),
         network=paper.signature_network, enforce_limits=paper.enforce_limits,
-        latency=latency_of(paper) if paper.latency == "lognormal" else None,
+        latency=latency_of(paper) if paper.latency == "lognormal" else None, queue_model=paper.queue_model,
+        faults=paper.faults, fault_control=paper.fault_control, live=live,
+        symbols=SYMBOLS if live is None else settings.trader.symbols,
     )  # fmt: skip
 
 
 def latency_of(paper: PaperSettings) -> LatencyModel:
     """The round trips that the settings describe."""
-    return LatencyModel(median_s=paper.latency_median_ms / 1000, p99_s=paper.latency_p99_ms / 1000)
+    return LatencyModel(
+        median_s=paper.latency_median_ms / 1000, p99_s=paper.latency_p99_ms / 1000,
+        entry_fraction=float(paper.latency_entry_fraction),
+    )  # fmt: skip
 
 
 def identity_of(settings: Settings, data_dir: Path) -> Identity:

@@ -24,6 +24,8 @@ TEXTS = {
     "trader.strategies": "trend,funding",
     "console.host": "localhost",
     "paper.host": "localhost",
+    "paper.faults": "delay:orders=0.1@3s",
+    "feed.live_url": "http://127.0.0.1:3999",
     "data.dir": "/srv/perps",
     "feed.path": "/srv/market",
     "risk.default_stop_fraction": "0.02",

@@ -52,6 +52,8 @@ class Market:
         self.asks: list[Order] = []
         self.above: list[Order] = []
         self.below: list[Order] = []
+        self.traded: dict[tuple[bool, int], int] = {}
+        """Lots that the outside market traded since its last book, by side of the book and price; for ``queue``."""
         self.holders: dict[str, Account] = {}
         self.outside_size = 0
         self.outside_cash = 0
@@ -98,6 +100,11 @@ class Market:
         if level is None:
             return orders[0].limit_px
         return max(level.price, orders[0].limit_px) if bids else min(level.price, orders[0].limit_px)
+
+    def would_cross(self, is_buy: bool, limit_px: int) -> bool:
+        """Whether an order at this price would meet something in the book now."""
+        best = self.best(not is_buy)
+        return best is not None and (best <= limit_px if is_buy else best >= limit_px)
 
     def rest(self, order: Order) -> None:
         """Put an order in the book behind what is there; the outside size at its price is ahead of it."""

@@ -10,19 +10,22 @@ from perpstrader.paper.engine import (
     deleveraging,
     family,
     funding,
+    interest,
     ledger,
     leverage,
     liquidation,
     matching,
     memory,
     placing,
+    queue,
     queries,
     timers,
     triggers,
+    twap,
 )
 from perpstrader.paper.engine.assets import EngineAsset
 from perpstrader.paper.engine.config import EngineConfig
-from perpstrader.paper.engine.events import Event, Fill, FundingEvent, LedgerEvent
+from perpstrader.paper.engine.events import Event, Fill, FundingEvent, LedgerEvent, TwapEvent
 from perpstrader.paper.engine.market import MarketUpdate
 from perpstrader.paper.engine.memory import AccountMemory, AccountRows, VenueMemory
 from perpstrader.paper.engine.orders import (
@@ -34,6 +37,7 @@ from perpstrader.paper.engine.orders import (
     OrderView,
     PlaceResult,
     Rejected,
+    TwapView,
 )
 from perpstrader.paper.engine.rejects import Reject
 from perpstrader.paper.engine.state import EngineState
@@ -129,6 +133,7 @@ class Exchange:
         busy = market.is_busy()
         continuous = update.continuous and busy and not (market.halted or update.halted)  # a halt ends in a jump
         market.halted = update.halted
+        before = (market.feed_bids, market.feed_asks)
         if update.bids is not None:
             market.feed_bids = update.bids
             market.taken_bids.clear()
@@ -148,6 +153,8 @@ class Exchange:
         if update.halted or not busy:
             return
         matching.fill_resting(state, market, update.trades)
+        if self.config.queue_model != "trades":
+            queue.follow(market, update, before, self.config.queue_model)
         triggers.move_mark(state, market, old_mark, mark)
         liquidation.check(state, market)
         triggers.settle(state)
@@ -247,6 +254,51 @@ class Exchange:
         self._begin(now_ms)
         return timers.schedule_cancel(self._state, user, time_ms)
 
+    def start_twap(
+        self,
+        user: str,
+        coin: str,
+        size: int,
+        minutes: int,
+        now_ms: int,
+        *,
+        is_buy: bool,
+        reduce_only: bool = False,
+        randomize: bool = False,
+    ) -> int | Rejected:
+        """Start a TWAP of ``size`` lots over ``minutes``: its id. Its first slice goes at once."""
+        self._begin(now_ms)
+        started = twap.start(
+            self._state, user, coin, size, minutes, is_buy=is_buy, reduce_only=reduce_only, randomize=randomize
+        )
+        triggers.settle(self._state)
+        return started
+
+    def cancel_twap(self, user: str, coin: str, twap_id: int, now_ms: int) -> Answer:
+        """Stop a running TWAP; what it did stays."""
+        self._begin(now_ms)
+        return twap.cancel(self._state, user, coin, twap_id)
+
+    def twaps(self, user: str) -> tuple[TwapView, ...]:
+        """The running TWAPs of a user, oldest first."""
+        return tuple([one.view() for one in self._state.twaps.values() if one.user == user])
+
+    def twap_history(self, user: str) -> tuple[TwapEvent, ...]:
+        """Changes of status of TWAPs, oldest first."""
+        account = self._state.accounts.get(user)
+        return () if account is None else tuple(account.twap_history)
+
+    def set_open_interest_cap(self, coin: str, micro_usd: int | None) -> None:
+        """Cap the open interest of a coin, or take its cap away."""
+        if micro_usd is None:
+            self._state.open_interest_caps.pop(coin, None)
+        else:
+            self._state.open_interest_caps[coin] = micro_usd
+
+    def at_open_interest_cap(self) -> tuple[str, ...]:
+        """The coins that take no more open interest now."""
+        return tuple([coin for coin, market in self._state.markets.items() if interest.at_cap(self._state, market)])
+
     def set_post_only(self, active: bool) -> None:
         """Open or close a post-only window, as after a network upgrade: only ALO orders and cancels pass."""
         self._state.post_only = active
@@ -345,7 +397,9 @@ class Exchange:
     def is_quiet(self) -> bool:
         """Whether no account has a position or a live order, so that only the newest prices matter."""
         state = self._state
-        return state.open_count == 0 and not any(market.holders for market in state.markets.values())
+        if state.open_count or state.twaps:
+            return False
+        return not any(market.holders for market in state.markets.values())
 
     def net_deposit(self) -> int:
         """Micro-USD that all accounts paid in and did not take out."""
@@ -377,6 +431,7 @@ class Exchange:
         if now_ms > self._state.now_ms:
             self._state.now_ms = now_ms
             timers.fire_due(self._state)
+            triggers.settle(self._state)
 
     def _begin(self, now_ms: int) -> None:
         self._advance(now_ms)

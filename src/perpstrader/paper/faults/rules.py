@@ -33,7 +33,7 @@ _SECONDS: Final = {
 _BURSTS: Final = frozenset({FaultKind.TOO_MANY, FaultKind.BAD_GATEWAY, FaultKind.SERVER_ERROR, FaultKind.REFUSED})
 """Kinds whose amount is a number of requests in a row."""
 _MOST_PER_HOUR: Final = 3_600.0
-_RULE: Final = re.compile(r"([a-z_]+)(?::([A-Za-z0-9.]+))?=([0-9.]+)(?:,(-?[0-9.]+)(ms|s)?)?")
+_RULE: Final = re.compile(r"([a-z_]+)(?::([A-Za-z0-9.]+))?=([0-9.]+)(?:@(-?[0-9.]+)(ms|s)?)?")
 _CLASS: Final = re.compile(r"any|actions|orders|cancels|info(\.[A-Za-z0-9]+)?|ws(\.[A-Za-z0-9]+)?")
 _ORDERS: Final = frozenset({"order", "modify", "batchModify", "twapOrder"})
 _CANCELS: Final = frozenset({"cancel", "cancelByCloid", "scheduleCancel", "twapCancel"})
@@ -60,7 +60,7 @@ class FaultRule(msgspec.Struct, frozen=True):
         """The line that ``parse`` reads."""
         where = "" if self.where == "any" else f":{self.where}"
         unit = "s" if self.kind in _SECONDS else ""
-        amount = f",{self.amount:g}{unit}" if self.amount else ""
+        amount = f"@{self.amount:g}{unit}" if self.amount else ""
         return f"{self.kind}{where}={self.rate:g}{amount}"
 
     def concerns(self, classes: tuple[str, ...]) -> bool:
@@ -69,12 +69,12 @@ class FaultRule(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> FaultRule:
-    """``KIND[:CLASS]=RATE[,AMOUNT]``, such as ``response_lost:orders=0.05``, ``delay:info=0.2,3s``,
-    ``too_many=0.01,20``, ``stop_canceled=6``; raises ``FaultRuleError``.
+    """``KIND[:CLASS]=RATE[@AMOUNT]``, such as ``response_lost:orders=0.05``, ``delay:info=0.2@3s``,
+    ``too_many=0.01@20``, ``stop_canceled=6``; raises ``FaultRuleError``.
     """
     match = _RULE.fullmatch(text.strip())
     if match is None:
-        raise FaultRuleError(f"{text!r} is no fault: write KIND[:CLASS]=RATE[,AMOUNT], such as delay:orders=0.1,3s")
+        raise FaultRuleError(f"{text!r} is no fault: write KIND[:CLASS]=RATE[@AMOUNT], such as delay:orders=0.1@3s")
     name, where, rate_text, amount_text, unit = match.groups()
     kind = next((one for one in FaultKind if one == name), None)
     if kind is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -52,6 +52,14 @@ class FeedReport(msgspec.Struct, frozen=True, kw_only=True):
 def never_quiet() -> bool:
     """The answer of a caller that does not know whether its account is quiet: no step is left out."""
     return False
+
+
+@runtime_checkable
+class Arriving(Protocol):
+    """A feed that is not made as it is asked for, but arrives."""
+
+    def arriving(self) -> AsyncIterator[FeedStep]:
+        """The market from now on; each step belongs to the moment at which it comes."""
 
 
 class Feed(Protocol):

@@ -5,33 +5,16 @@ wanted.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
+from functools import partial
 from random import Random
-from typing import Final
-
-import msgspec
 
 from perpstrader.paper.faults.contract import NO_FAULT, FaultKind, Faults, RequestFate
 from perpstrader.paper.server.gate import arrive
+from perpstrader.paper.server.latency import LatencyModel, Way
 from perpstrader.paper.server.streams import Session, TooManyConnections
 from perpstrader.paper.server.venue import PaperVenue
 from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, TransportError
-
-_Z99: Final = 2.3263478740408408
-"""The 99 % quantile of the normal distribution."""
-
-
-class LatencyModel(msgspec.Struct, frozen=True, kw_only=True):
-    """Round trips are lognormal with this median and 99 % quantile in seconds (API sheet 7.8); each way takes half."""
-
-    median_s: float = 0.2
-    p99_s: float = 0.9
-
-    def one_way_s(self, rng: Random) -> float:
-        """The time that one message takes."""
-        sigma = math.log(self.p99_s / self.median_s) / _Z99
-        return rng.lognormvariate(math.log(self.median_s), sigma) / 2
 
 
 class InProcessTransport:
@@ -51,11 +34,12 @@ class InProcessTransport:
         client: str = "in-process",
     ) -> None:
         self._venue = venue
-        self._rng = rng
         self._latency = latency
         self._faults = faults
         self._client = client
         self._sockets: list[_InProcessSocket] = []
+        self._entry_s: Callable[[], float] = _no_time if latency is None else partial(latency.entry_s, rng)
+        self._response_s: Callable[[], float] = _no_time if latency is None else partial(latency.response_s, rng)
 
     async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer:
         """See ``Transport.post``."""
@@ -70,7 +54,7 @@ class InProcessTransport:
         """Request and response each take their time, and meet their fate on the way."""
         venue, loop = self._venue, asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
-        there, back = self._one_way_s() + fate.delay_s, self._one_way_s()
+        there, back = self._entry_s() + fate.delay_s, self._response_s()
         venue.in_flight += 1
 
         def reach() -> None:
@@ -95,9 +79,9 @@ class InProcessTransport:
     async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> Socket:
         """See ``Transport.open_socket``."""
         if self._latency is not None:
-            await asyncio.sleep(2 * self._one_way_s())
-        latency = None if self._latency is None else self._one_way_s
-        socket = _InProcessSocket(self._venue, latency, self._faults, on_frame, on_close, self._sockets.remove)
+            await asyncio.sleep(2 * self._entry_s())
+        ways = None if self._latency is None else (self._entry_s, self._response_s)
+        socket = _InProcessSocket(self._venue, ways, self._faults, on_frame, on_close, self._sockets.remove)
         try:
             socket.open(self._client)
         except TooManyConnections as error:
@@ -110,8 +94,9 @@ class InProcessTransport:
         for socket in tuple(self._sockets):
             await socket.close()
 
-    def _one_way_s(self) -> float:
-        return 0.0 if self._latency is None else self._latency.one_way_s(self._rng)
+
+def _no_time() -> float:
+    return 0.0
 
 
 class _InProcessSocket:
@@ -120,26 +105,25 @@ class _InProcessSocket:
     def __init__(
         self,
         venue: PaperVenue,
-        one_way_s: Callable[[], float] | None,
+        ways: tuple[Callable[[], float], Callable[[], float]] | None,
         faults: Faults | None,
         on_frame: FrameHandler,
         on_close: CloseHandler,
         forget: Callable[[_InProcessSocket], None],
     ) -> None:
         self._venue = venue
-        self._one_way_s = one_way_s
         self._faults = faults
         self._on_frame = on_frame
         self._on_close = on_close
         self._forget = forget
         self._session: Session | None = None
-        self._down_at = 0.0
-        self._up_at = 0.0
+        self._up = None if ways is None else Way(ways[0], self._arrive)
+        self._down = None if ways is None else Way(ways[1], self._deliver)
 
     def open(self, client: str) -> None:
         """Begin the session; raises ``TooManyConnections``. The greeting and what follows go to the handler."""
         # A session that was closed sends nothing, so without latency a frame needs no further look.
-        down = self._on_frame if self._one_way_s is None else self._forward
+        down = self._on_frame if self._down is None else self._forward
         self._session = self._venue.streams.open(client, down, self._hung_up, self._faults)
 
     def send(self, frame: bytes) -> None:
@@ -149,13 +133,11 @@ class _InProcessSocket:
             raise TransportError("the WebSocket is closed", sent=False)
         if session.line is not None and session.line.is_frozen:
             return
-        if self._one_way_s is None:
+        if self._up is None:
             session.receive(frame)
             return
-        loop = asyncio.get_running_loop()
-        self._up_at = max(self._up_at, loop.time() + self._one_way_s())
         self._venue.in_flight += 1
-        loop.call_at(self._up_at, self._arrive, session, frame)
+        self._up.carry(frame)
 
     async def close(self) -> None:
         """See ``Socket.close``."""
@@ -164,16 +146,15 @@ class _InProcessSocket:
             session.close()
             self._forget(self)
 
-    def _arrive(self, session: Session, frame: bytes) -> None:
+    def _arrive(self, frame: bytes) -> None:
         self._venue.in_flight -= 1
-        session.receive(frame)
+        if self._session is not None:
+            self._session.receive(frame)
 
     def _forward(self, frame: bytes) -> None:
-        assert self._one_way_s is not None
-        loop = asyncio.get_running_loop()
-        self._down_at = max(self._down_at, loop.time() + self._one_way_s())
+        assert self._down is not None
         self._venue.in_flight += 1
-        loop.call_at(self._down_at, self._deliver, frame)
+        self._down.carry(frame)
 
     def _deliver(self, frame: bytes) -> None:
         self._venue.in_flight -= 1

@@ -19,16 +19,18 @@ from perpstrader.paper.server.world import World, address
 from perpstrader.venue.wire import WireError, limits, ws
 
 MINUTE_MS: Final = 60_000
+BROKEN: Final = "connection reset by peer"
+"""Why a session ends whose connection a fault breaks."""
 _COIN: Final = frozenset({"l2Book", "bbo", "trades", "candle", "activeAssetCtx", "activeAssetData"})
 _USER: Final = frozenset(
     {
         "activeAssetData", "orderUpdates", "userEvents", "userFills", "userFundings", "userNonFundingLedgerUpdates",
         "userHistoricalOrders", "openOrders", "clearinghouseState", "notification", "webData2",
-        "userTwapSliceFills", "userTwapHistory",
+        "userTwapSliceFills", "userTwapHistory", "twapStates", "allDexsClearinghouseState", "spotState", "webData3",
     }
 )  # fmt: skip
-"""Streams of one user; the last two and ``notification`` exist but have nothing to tell here."""
-_PLAIN: Final = frozenset({"allMids"})
+"""Streams of one user."""
+_PLAIN: Final = frozenset({"allMids", "assetCtxs", "allDexsAssetCtxs"})
 
 
 class TooManyConnections(PerpsTraderError):
@@ -57,7 +59,7 @@ class Session:
 
     def break_off(self) -> None:
         """The connection breaks."""
-        self.hang_up("connection reset by peer")
+        self.hang_up(BROKEN)
 
     def send(self, frame: bytes) -> None:
         """Send one frame, as long as the session is open."""
@@ -66,7 +68,7 @@ class Session:
                 self.last_sent_ms = self._streams.now_ms()
             self._send(frame)
 
-    def receive(self, raw: bytes | str) -> None:
+    def receive(self, raw: bytes) -> None:
         """Take one frame of the client; whatever it is, the answer is a frame."""
         if not self.is_open or (self.line is not None and self.line.is_frozen):
             return
@@ -146,7 +148,7 @@ class Streams:
             if now_ms - session.last_sent_ms >= idle:
                 session.hang_up(f"nothing was sent for {idle // 1000} s")
 
-    def take(self, session: Session, raw: bytes | str) -> None:
+    def take(self, session: Session, raw: bytes) -> None:
         """Serve one frame of a client; raises ``WireError`` with the text of its error frame."""
         if self._world.config.enforce_ip_limits and not self._within_minute(
             self._messages, session.client, limits.WS_MESSAGES_PER_MINUTE
@@ -181,7 +183,7 @@ class Streams:
         session.subscriptions[key] = None
         self._topics.add(key, session.send)
         session.send(_ack("subscribe", key))
-        first = self._publisher.snapshot(key)
+        first = self._publisher.snapshots.frame(key)
         if first is not None:
             session.send(first)
 

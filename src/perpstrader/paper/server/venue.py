@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from perpstrader.paper.engine import Event, Exchange, TradeEvent
-from perpstrader.paper.faults import RandomFaults
-from perpstrader.paper.feeds.contract import Feed, FeedStep
+from perpstrader.paper.faults import FaultRule, RandomFaults
+from perpstrader.paper.feeds.contract import Arriving, Feed, FeedStep
 from perpstrader.paper.server import info_api
 from perpstrader.paper.server.config import VenueConfig
 from perpstrader.paper.server.exchange_api import Actor, ExchangeApi, unreadable
@@ -78,6 +78,12 @@ class PaperVenue:
         """Let things go wrong from now on, as ``faults`` decides; once in a venue's life."""
         self.mischief = Mischief(self.world, faults)
 
+    def happen(self, rule: FaultRule) -> bool:
+        """Let a fault of the venue itself happen now; whether there was anything that it could happen to."""
+        happened = self.mischief is not None and self.mischief.happen(rule)
+        self._settle()
+        return happened
+
     def now_ms(self) -> int:
         """The venue's time."""
         return self.world.now_ms()
@@ -137,6 +143,9 @@ class PaperVenue:
     async def run(self) -> None:
         """Show the feed's instants at their times, to its end or until ``stop``; a late one follows at once."""
         self._next_hour = self.world.now_ms() // HOUR_MS * HOUR_MS + HOUR_MS
+        if isinstance(self.feed, Arriving):
+            await self._follow(self.feed)
+            return
         leaves_out = self.feed.grade == "candle"
         for step in self.feed.steps(self.engine.net_position_sign, self._is_quiet):
             await self.clock.sleep(max(step.time_ms - self.clock.now_ms(), 0) / 1000)
@@ -148,6 +157,14 @@ class PaperVenue:
                 # The feed is about to ask whether the bar's inside matters to anybody: first, who heard of this
                 # instant has its say.
                 await self.clock.sleep(SETTLE_SECONDS)
+
+    async def _follow(self, feed: Arriving) -> None:
+        """Show what arrives, as it comes."""
+        async for step in feed.arriving():
+            if self._stopped:
+                return
+            self._show(step)
+            self.opened.set()
 
     def stop(self) -> None:
         """Let ``run`` end before the next instant, and hang up on everybody."""
