@@ -13,6 +13,7 @@ from perpstrader.venue import convert
 from perpstrader.venue.bars import BarAssembler, BarGap
 from perpstrader.venue.contract import OrderRecord
 from perpstrader.venue.market_data import MarketData
+from perpstrader.venue.reads import StreamReads
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.wire import WireError, ws
 
@@ -76,8 +77,10 @@ class FrameDesk:
         interval: str,
         note: Note,
         on_gap: Callable[[BarGap], None],
+        reads: StreamReads | None = None,
     ) -> None:
         self._clock = clock
+        self._reads = reads
         self._venue_clock = venue_clock
         self._market = market
         self._handler = handler
@@ -100,6 +103,13 @@ class FrameDesk:
             ws.USER_LEDGER.name: self._ledger,
             ws.ERROR.name: self._error,
         }
+        if reads is not None:
+            self._routes |= {
+                ws.ALL_MIDS.name: reads.take_mids,
+                ws.L2_BOOK.name: reads.take_book,
+                ws.CLEARINGHOUSE_STATE.name: reads.take_account,
+                ws.OPEN_ORDERS.name: reads.take_orders,
+            }
 
     def take(self, raw: bytes) -> ws.Frame | None:
         """Handle one frame; one of no data channel is given back, for the connection to look at."""
@@ -148,6 +158,8 @@ class FrameDesk:
     def _bbo(self, frame: ws.Frame) -> None:
         data = ws.BBO.decode(frame)
         self._market.take_bbo(data)
+        if self._reads is not None:
+            self._reads.take_bbo(data)
         self._handler.on_market(data.coin)
 
     def _context(self, frame: ws.Frame) -> None:
@@ -165,7 +177,13 @@ class FrameDesk:
 
     # --- the account ---
 
+    def _happened(self) -> None:
+        """Before anybody acts on it: what was read until now does not show it."""
+        if self._reads is not None:
+            self._reads.on_event()
+
     def _orders(self, frame: ws.Frame) -> None:
+        self._happened()
         for update in ws.ORDER_UPDATES.decode(frame):
             record = convert.order_update(update)
             if record.order is not None and record.order.cloid is not None:
@@ -174,17 +192,20 @@ class FrameDesk:
     def _fills(self, frame: ws.Frame) -> None:
         data = ws.USER_FILLS.decode(frame)
         if self._is_ours(data.user) and data.fills:
+            self._happened()
             self._handler.on_fills([convert.fill(wire, self._account) for wire in data.fills])
 
     def _fundings(self, frame: ws.Frame) -> None:
         data = ws.USER_FUNDINGS.decode(frame)
         if self._is_ours(data.user) and data.fundings:
+            self._happened()
             self._handler.on_funding([convert.funding(event.time, event) for event in data.fundings])
 
     def _ledger(self, frame: ws.Frame) -> None:
         data = ws.USER_LEDGER.decode(frame)
         if not self._is_ours(data.user):
             return
+        self._happened()
         flows = []
         for update in data.non_funding_ledger_updates:
             try:

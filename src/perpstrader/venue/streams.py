@@ -14,6 +14,7 @@ from perpstrader.runtime import Clock, Socket, Transport, TransportError
 from perpstrader.venue.bars import BarGap
 from perpstrader.venue.frames import FrameDesk, Note, StreamHandler
 from perpstrader.venue.market_data import MarketData
+from perpstrader.venue.reads import StreamReads
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.wire import WireError, ws
 
@@ -76,7 +77,8 @@ class Streams:
 
     ``run`` is a body for ``runtime.Supervisor``. ``trades`` asks for public trades as well. ``ping_interval_s`` is 20 s
     on a network (the venue closes a connection on which it sent nothing for 60 s); in virtual time a longer one saves
-    wake-ups. ``on_gap`` is told of missing bars, ``note`` of all that an operator should know.
+    wake-ups. With ``reads`` the streams that answer reads are followed too. ``on_gap`` is told of missing bars,
+    ``note`` of all that an operator should know.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Streams:
         trades: bool = False,
         on_gap: Callable[[BarGap], None] | None = None,
         ping_interval_s: float = PING_INTERVAL_S,
+        reads: StreamReads | None = None,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -105,10 +108,14 @@ class Streams:
         self._on_gap = on_gap
         self._ping_interval_s = ping_interval_s
         self._silence_ms = max(SILENCE_MS, 3 * INTERVAL_MS.get(interval, 0), int(3_000 * ping_interval_s))
+        self._reads = reads
         self._subscriptions = _subscriptions(account.lower(), symbols, interval, trades=trades)
+        if reads is not None:
+            self._subscriptions += _answering(account.lower(), symbols)
         self._desk = FrameDesk(
-            clock, venue_clock, market, handler, account=account, interval=interval, note=note, on_gap=self._gap
-        )
+            clock, venue_clock, market, handler, account=account, interval=interval, note=note, on_gap=self._gap,
+            reads=reads,
+        )  # fmt: skip
         self._bar_kept = asyncio.Event()
         self._current: _Connection | None = None
         self._since_ms = clock.now_ms()
@@ -185,6 +192,8 @@ class Streams:
         connection.lose("stopped")
         was_up = self._current is connection
         self._current = None
+        if self._reads is not None:
+            self._reads.reset()
         self._desk.bars.drop_pending()
         try:
             if was_up or connection.reason != self._last_reason:
@@ -276,6 +285,13 @@ def _subscriptions(account: str, symbols: Sequence[str], interval: str, *, trade
         if trades:
             asked.append(ws.Subscription("trades", coin=symbol))
     return tuple(asked)
+
+
+def _answering(account: str, symbols: Sequence[str]) -> tuple[ws.Subscription, ...]:
+    """Streams of what is also read: mids, books, the account, its open orders."""
+    mine = [ws.Subscription(kind, user=account) for kind in ("clearinghouseState", "openOrders")]
+    books = [ws.Subscription("l2Book", coin=symbol) for symbol in symbols]
+    return (ws.Subscription("allMids"), *mine, *books)
 
 
 def _answers(echo: ws.Subscription, asked: ws.Subscription) -> bool:

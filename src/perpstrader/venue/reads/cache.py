@@ -41,8 +41,8 @@ class Streamed(Protocol):
         """The venue answered ``value`` to a request that began then, and nothing has outdated it."""
         ...
 
-    def outdate(self, kinds: Iterable[Kind]) -> None:
-        """What was told so far may not show what has just happened."""
+    def outdate(self, kinds: Iterable[Kind], *, by_action: bool) -> None:
+        """What was told so far may not show what has just happened: an action of ours, or an event on the streams."""
         ...
 
 
@@ -147,12 +147,12 @@ class ReadCache:
             (kind, _), _ = self._entries.popitem(last=False)
             self.counts[kind].evicted += 1
 
-    def outdate(self, kinds: Iterable[Kind]) -> None:
+    def outdate(self, kinds: Iterable[Kind], *, by_action: bool = True) -> None:
         """Whatever was asked before now is not given any more: an action of ours or an event may have changed it."""
         for kind in kinds:
             self._generations[kind] += 1
         if self.streamed is not None:
-            self.streamed.outdate(kinds)
+            self.streamed.outdate(kinds, by_action=by_action)
 
     async def close(self) -> None:
         """End the requests that are on their way; their waiters get a ``VenueError``."""

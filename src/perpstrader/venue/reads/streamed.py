@@ -86,6 +86,7 @@ class StreamReads:
         self._told: dict[Key, _Told] = {}
         self._touches: dict[str, _Told] = {}
         self._outdated = dict.fromkeys(Kind, 0)
+        self._acted_ns: dict[Kind, int] = {}
         self._sequence = 0
         self._floor_ns: int | None = None
         self.on_event: Callable[[], None] = lambda: None
@@ -159,11 +160,15 @@ class StreamReads:
             for symbol, told in self._touches.items():
                 self._compare(told, value.get(symbol), began_ns)
 
-    def outdate(self, kinds: Iterable[Kind]) -> None:
-        """See ``Streamed``."""
+    def outdate(self, kinds: Iterable[Kind], *, by_action: bool) -> None:
+        """See ``Streamed``. An event came by the same connection, and what comes after it there shows it; the answer to
+        an action may overtake frames from before it, so those are known by their time.
+        """
         self._sequence += 1
         for kind in kinds:
             self._outdated[kind] = self._sequence
+            if by_action:
+                self._acted_ns[kind] = self._clock.monotonic_ns()
 
     # --- inside ---
 
@@ -192,6 +197,8 @@ class StreamReads:
         is_trusted = told.on_change and self._clock.monotonic_ns() - told.trusted_ns <= self._trust_ns
         if is_trusted and self._floor_ns is not None:
             as_of_ns = max(as_of_ns, self._floor_ns)
+        if as_of_ns < self._acted_ns.get(kind, as_of_ns):
+            return None
         value = told.value
         return None if value is None else Known(value, as_of_ns)
 
