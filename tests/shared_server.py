@@ -63,7 +63,8 @@ class SharedServer:
         """Running and taking connections when it returns; it survives its own death, not that of the machine."""
         command = self._as_user(
             "postgres", "-D", str(self._folder / "data"), "-p", str(self.port), "-k", str(self._folder),
-            "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=50", "-c", "shared_buffers=32MB", "-c", "fsync=off",
+            "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=50", "-c", "shared_buffers=32MB",
+            "-c", "fsync=off",
         )  # fmt: skip
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True)

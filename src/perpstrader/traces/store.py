@@ -9,10 +9,10 @@ kill -9 and a decision that led to an order a power cut too; with ``FULL`` every
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypedDict, TypeVar, Unpack, overload
 
 import apsw
 import msgspec
@@ -25,9 +25,12 @@ from perpstrader.traces.bars import Memo
 from perpstrader.traces.batches import Batches, BatchLimits, Item, Receipt, Written
 from perpstrader.traces.cache import CacheCounters, Ring, TraceCache
 from perpstrader.traces.codec import encode
+from perpstrader.traces.contract import TraceStore as AnyStore
 from perpstrader.traces.errors import TraceError, TraceRejectedError, UnknownTraceError
 from perpstrader.traces.files import MEMORY, Synchronous, as_trace_error, connect, transact
 from perpstrader.traces.packing import Packer
+from perpstrader.traces.postgres.address import is_address
+from perpstrader.traces.postgres.store import SharedStore
 from perpstrader.traces.reading import Reads
 from perpstrader.traces.records import Counters, CycleNote, Marked, Retained, Retention, TraceSummary
 from perpstrader.traces.retention import keep_within, sweep_bars
@@ -45,6 +48,20 @@ class CacheLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     entries: int = 500
     max_bytes: int = 32 * 1024 * 1024
+
+
+class OpenOptions(TypedDict, total=False):
+    """What a file may be opened with besides its path."""
+
+    executor: Executor | None
+    reader: Executor | None
+    clock: Clock | None
+    synchronous: Synchronous
+    read_only: bool
+    busy_ms: int
+    max_notes: int
+    batches: BatchLimits | None
+    cache: CacheLimits | None
 
 
 class TraceStore(Reads):
@@ -78,9 +95,33 @@ class TraceStore(Reads):
             writer, name, write, clock, synchronous, batches, packer.pack, self._on_written, self._tell
         )
 
+    @overload
+    @classmethod
+    def open(cls, path: Path | None, **options: Unpack[OpenOptions]) -> AbstractAsyncContextManager[TraceStore]: ...
+
+    @overload
+    @classmethod
+    def open(
+        cls, path: str, *, bot: str | None = None, **options: Unpack[OpenOptions]
+    ) -> AbstractAsyncContextManager[AnyStore]: ...
+
+    @classmethod
+    def open(
+        cls, path: Path | str | None, *, bot: str | None = None, **options: Unpack[OpenOptions]
+    ) -> AbstractAsyncContextManager[AnyStore]:
+        """The store at ``path`` (``None``: in memory), closed at the end of the block.
+
+        ``executor`` runs what writes, ``reader`` what reads (without one both share the first; without that, in
+        place); both stay the caller's. Otherwise as the baseline's. ``postgresql://…`` reads the record that bots
+        share, of those whose name begins with ``bot``; the options are a file's.
+        """
+        if isinstance(path, str) and is_address(path):
+            return SharedStore.open(path, bot=bot)
+        return cls._open_file(path, **options)
+
     @classmethod
     @asynccontextmanager
-    async def open(
+    async def _open_file(
         cls,
         path: Path | str | None,
         *,
@@ -94,11 +135,6 @@ class TraceStore(Reads):
         batches: BatchLimits | None = None,
         cache: CacheLimits | None = None,
     ) -> AsyncIterator[TraceStore]:
-        """The store at ``path`` (``None``: in memory), closed at the end of the block.
-
-        ``executor`` runs what writes, ``reader`` what reads (without one both share the first; without that, in
-        place); both stay the caller's. Otherwise as the baseline's.
-        """
         write = executor if executor is not None else InlineExecutor()
         name = MEMORY if path is None else str(path)
 

@@ -115,7 +115,7 @@ def test_two_bots_ship_into_one_database_at_once(postgres: SharedServer, tmp_pat
             async with SharedStore.open(url) as shared:
                 assert (await shared.stats()).by_symbol == {"BTC": 120, "ETH": 120}
                 assert (await shared.verify()).checked == 240
-                assert [bot.account for bot in await shared.bots()] == ["0xabc", "0xdef"]
+                assert sorted(bot.account for bot in await shared.bots()) == ["0xabc", "0xdef"]
                 numbers = [row.seq for row in await shared.after(0, 500)]
                 assert numbers == sorted(set(numbers))
                 assert len(numbers) == 240

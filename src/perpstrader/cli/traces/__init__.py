@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from perpstrader.cli.traces import analyzing, comparing, exporting, keeping, looking, migrating, numbers, replaying
+from perpstrader.cli.traces import (
+    analyzing,
+    bots,
+    comparing,
+    exporting,
+    keeping,
+    looking,
+    migrating,
+    numbers,
+    replaying,
+)
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="The decision record: every trade and every refusal."
@@ -16,6 +26,7 @@ app.command("stats")(numbers.stats)
 app.command("diff")(comparing.diff_two)
 app.command("replay")(replaying.replay_one)
 app.command("tail")(comparing.tail_record)
+app.command("bots")(bots.list_bots)
 app.command("analyze")(analyzing.analyze)
 app.command("export")(exporting.export)
 app.command("sql")(exporting.sql)

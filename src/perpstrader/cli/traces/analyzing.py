@@ -6,22 +6,32 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
-from perpstrader.cli.options import Config, DataDir, Json
+from perpstrader.cli.options import Config, DataDir, Json, place
 from perpstrader.cli.output import print_json
 from perpstrader.cli.progress import progress_bar
-from perpstrader.cli.traces.record import Replay, record_file, with_store
+from perpstrader.cli.traces.record import Bot, Replay, StoreAt, record_of, with_store
 from perpstrader.runtime import SystemClock
-from perpstrader.traces import TraceStore, analyst
+from perpstrader.traces import analyst
+from perpstrader.traces.contract import TraceStore
 
 
-def analyze(replay: Replay = None, as_json: Json = False, data_dir: DataDir = None, config: Config = None) -> None:
+def analyze(
+    replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
     """Write the analysis of each day that has new decisions or outcomes: `analysis/<day>.md` and `.json`.
 
-    May run at any time, beside a trader, twice, or several at once: each decision is taken by one of them.
+    May run at any time, beside a trader, twice, or several at once: each decision is taken by one of them. Of a shared
+    record it is `analysis-shared`, in the data directory of this machine.
     """
-    path = record_file(data_dir, config, replay)
-    folder = path.parent / "analysis"
+    path = record_of(data_dir, config, replay, store_at, bot)
+    folder = path.parent / "analysis" if isinstance(path, Path) else place(data_dir, config) / "analysis-shared"
     name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     async def work(store: TraceStore, told: Callable[[float], None] | None) -> analyst.Analysed:

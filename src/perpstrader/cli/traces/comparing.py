@@ -11,10 +11,11 @@ import typer
 from perpstrader.cli.exits import CliError
 from perpstrader.cli.options import Config, DataDir, Json
 from perpstrader.cli.output import clock_text, print_json, show_table, terminal
-from perpstrader.cli.traces.record import Replay, record_file, with_store
+from perpstrader.cli.traces.record import Bot, Replay, StoreAt, record_of, with_store
 from perpstrader.domain import Trace
 from perpstrader.runtime import SystemClock
-from perpstrader.traces import TraceStore, TraceSummary
+from perpstrader.traces import TraceSummary
+from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.diff import Difference, diff
 from perpstrader.traces.tail import tail
 
@@ -23,6 +24,8 @@ def diff_two(
     first: Annotated[str, typer.Argument(metavar="A", help="A decision, as `traces list` prints it.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -32,7 +35,7 @@ def diff_two(
     async def read(store: TraceStore) -> tuple[Difference, ...]:
         return diff(await wanted(store, first), await wanted(store, second))
 
-    found = with_store(record_file(data_dir, config, replay), read)
+    found = with_store(record_of(data_dir, config, replay, store_at, bot), read)
     if as_json:
         print_json({"first": first, "second": second, "differences": found})
     else:
@@ -42,6 +45,8 @@ def diff_two(
 def tail_record(
     last: Annotated[int, typer.Option(min=0, max=10_000, help="Begin with so many that are there already.")] = 10,
     replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -57,7 +62,7 @@ def tail_record(
             async for row in rows:
                 _tell(row, as_json)
 
-    with_store(record_file(data_dir, config, replay), follow)
+    with_store(record_of(data_dir, config, replay, store_at, bot), follow)
 
 
 async def wanted(store: TraceStore, trace_id: str) -> Trace:

@@ -14,9 +14,9 @@ from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json
 from perpstrader.cli.output import print_json, show_table, terminal
 from perpstrader.cli.progress import progress_bar
-from perpstrader.cli.traces.record import DAY_MS, Replay, record_file, with_store
+from perpstrader.cli.traces.record import DAY_MS, Bot, Replay, StoreAt, record_of, with_store
 from perpstrader.domain import plain
-from perpstrader.traces import TraceStore
+from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.export import Format
 from perpstrader.traces.export import export as export_to
 
@@ -34,6 +34,8 @@ def export(
     otlp: Annotated[_Target, _file_option("--otlp", "Lines of OpenTelemetry resource spans.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Only the newest so many UTC days of the record.")] = None,
     replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -51,7 +53,7 @@ def export(
         return await export_to(store, path, form, since_ms=since_ms, progress=await _counted(store, told))
 
     with progress_bar(f"writing {path.name}", quiet=as_json) as told:
-        written = with_store(record_file(data_dir, config, replay), lambda store: work(store, told))
+        written = with_store(record_of(data_dir, config, replay, store_at, bot), lambda store: work(store, told))
     if as_json:
         print_json({"file": str(path), "format": form.value, "decisions": written})
     else:
@@ -61,6 +63,8 @@ def export(
 def sql(
     question: Annotated[str, typer.Argument(metavar="SQL", help="Over the tables traces and days.")],
     replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -75,7 +79,7 @@ def sql(
         return await ask(store, question, progress=await _counted(store, told))
 
     with progress_bar("copying the summaries", quiet=as_json) as told:
-        answer = with_store(record_file(data_dir, config, replay), lambda store: work(store, told))
+        answer = with_store(record_of(data_dir, config, replay, store_at, bot), lambda store: work(store, told))
     if as_json:
         print_json({"columns": answer.columns, "rows": answer.rows})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,13 +11,32 @@ import typer
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, Yes
 from perpstrader.cli.output import print_json
-from perpstrader.cli.traces.record import Replay, record_file, with_store
-from perpstrader.traces import TraceStore, Verification
+from perpstrader.cli.traces.record import (
+    Bot,
+    Replay,
+    StoreAt,
+    record_file,
+    record_of,
+    with_file,
+    with_store,
+)
+from perpstrader.traces import TraceStore as FileStore
+from perpstrader.traces import Verification
+from perpstrader.traces.postgres.address import Address
 
 
-def verify(replay: Replay = None, as_json: Json = False, data_dir: DataDir = None, config: Config = None) -> None:
+def verify(
+    replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
     """Check every digest of the chain and each summary; exit code 4 where the record is not what was written."""
-    found: Verification = with_store(record_file(data_dir, config, replay), lambda store: store.verify())
+    found: Verification = with_store(
+        record_of(data_dir, config, replay, store_at, bot), lambda store: store.verify()
+    )
     if as_json:
         print_json({"ok": found.ok, "checked": found.checked, "bad_entry": found.bad_entry, "bad_id": found.bad_id,
                     "problem": found.problem})  # fmt: skip
@@ -31,17 +51,22 @@ def verify(replay: Replay = None, as_json: Json = False, data_dir: DataDir = Non
 def prune(
     before: Annotated[str, typer.Option("--before", metavar="2025-05-12", help="Remove what is older (UTC).")],
     yes: Yes = False,
+    store_at: StoreAt = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
-    """Remove old decisions for good; the sums of their days stay, and the newest day of the record always does."""
+    """Remove old decisions for good; the sums of their days stay, and the newest day of the record always does.
+
+    Of a shared record whole months go, of all its bots, with their sums.
+    """
     try:
         day = date.fromisoformat(before)
     except ValueError:
         raise CliError(f"--before {before!r} is no day; write 2025-05-12 (UTC)", ExitCode.USAGE) from None
-    path = record_file(data_dir, config, None)
-    if not yes and not typer.confirm(f"Remove every decision before {day} UTC from {path} for good?", err=True):
+    path = record_of(data_dir, config, None, store_at, None)
+    where = path if isinstance(path, Path) else Address(path.url)
+    if not yes and not typer.confirm(f"Remove every decision before {day} UTC from {where} for good?", err=True):
         raise CliError("nothing was removed")
     before_ms = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
     removed = with_store(path, lambda store: store.prune(before_ms=before_ms), read_only=False)
@@ -54,10 +79,10 @@ def prune(
 def retrain(as_json: Json = False, data_dir: DataDir = None, config: Config = None) -> None:
     """Train the packing on the newest decisions; a trader uses it from its next start."""
 
-    async def work(store: TraceStore) -> int:
+    async def work(store: FileStore) -> int:
         return await store.retrain()
 
-    number = with_store(record_file(data_dir, config, None), work, read_only=False)
+    number = with_file(record_file(data_dir, config, None), work, read_only=False)
     if as_json:
         print_json({"dictionary": number})
     else:

@@ -12,10 +12,11 @@ import typer
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json
 from perpstrader.cli.output import print_json, show_table, terminal
-from perpstrader.cli.traces.record import Replay, record_file, with_store
+from perpstrader.cli.traces.record import Bot, Replay, StoreAt, record_of, with_store
 from perpstrader.domain import TraceKind
 from perpstrader.domain.wording import moment_text
-from perpstrader.traces import TraceStore, TraceSummary, explain, explain_at, is_answered, life_of
+from perpstrader.traces import TraceSummary, explain, explain_at, is_answered, life_of
+from perpstrader.traces.contract import TraceStore
 
 _TO_THE_MINUTE: Final = re.compile(r"[^:]*(:\d\d)?(Z|[+-]\d\d:?\d\d)?")
 _MINUTE_MS: Final = 60_000
@@ -37,6 +38,8 @@ def list_newest(
     verdict: Annotated[Verdict | None, typer.Option(help="With this verdict only.")] = None,
     kind: Annotated[TraceKind | None, typer.Option(help="Of this kind only.")] = None,
     replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -48,7 +51,7 @@ def list_newest(
         page = await store.find(symbol=symbol, strategy=strategy, verdict=word, kind=kind, limit=limit)
         return page.rows
 
-    rows = with_store(record_file(data_dir, config, replay), read)
+    rows = with_store(record_of(data_dir, config, replay, store_at, bot), read)
     if as_json:
         print_json({"traces": rows})
         return
@@ -66,12 +69,14 @@ def list_newest(
 def show(
     trace_id: Annotated[str, typer.Argument(metavar="ID", help="As `traces list` prints it.")],
     replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
     data_dir: DataDir = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """One decision with everything that it saw, said and led to, as JSON."""
-    trace = with_store(record_file(data_dir, config, replay), lambda store: store.get(trace_id))
+    trace = with_store(record_of(data_dir, config, replay, store_at, bot), lambda store: store.get(trace_id))
     if trace is None:
         raise CliError(f"there is no trace {trace_id}; `perpstrader traces list` shows the newest")
     if as_json:
@@ -87,6 +92,8 @@ def explain_one(
     at: Annotated[str | None, typer.Option(metavar="2025-05-12T14:05", help="An instant in UTC.")] = None,
     symbol: Annotated[str | None, typer.Option(help="The symbol meant by --at.")] = None,
     replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -95,7 +102,7 @@ def explain_one(
 
     --at to the minute tells of that minute, to the second of that second; what came again and again is told once.
     """
-    path = record_file(data_dir, config, replay)
+    path = record_of(data_dir, config, replay, store_at, bot)
     if trace_id is not None:
         answered, lines = True, with_store(path, lambda store: _whole_life(store, trace_id))
     elif at is not None and symbol is not None:

@@ -12,8 +12,9 @@ from rich.console import Console
 from perpstrader.cli.options import Config, DataDir, Json
 from perpstrader.cli.output import print_json, short, show_table, terminal
 from perpstrader.cli.progress import progress_bar
-from perpstrader.cli.traces.record import DAY_MS, Replay, record_file, with_store
-from perpstrader.traces import TraceStats, TraceStore
+from perpstrader.cli.traces.record import DAY_MS, Bot, Replay, StoreAt, record_of, with_store
+from perpstrader.traces import TraceStats
+from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.hindsight import Hindsight, Spared
 from perpstrader.traces.outcomes import Bin, Outcome
 from perpstrader.traces.walk import walk
@@ -42,12 +43,14 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
 def stats(
     days: Annotated[int, typer.Option(min=1, help="Of so many UTC days, the newest recorded one included.")] = 30,
     replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
     """Decisions by reason, symbol, strategy, regime; win rate, calibration, what refusals would have made."""
-    path = record_file(data_dir, config, replay)
+    path = record_of(data_dir, config, replay, store_at, bot)
     with progress_bar("reading the record", quiet=as_json) as progress:
         numbers = with_store(path, lambda store: _read(store, days, progress))
     if as_json:

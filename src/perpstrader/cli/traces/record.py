@@ -1,4 +1,4 @@
-"""Where the record lies, and opening it for one verb."""
+"""Where the record lies, in a file or in the database that bots share, and opening it for one verb."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import typer
 
-from perpstrader.cli.exits import CliError
-from perpstrader.cli.options import place
-from perpstrader.traces import TraceStore
+from perpstrader.cli.exits import CliError, ExitCode
+from perpstrader.cli.options import place, settings_from
+from perpstrader.traces import TraceStore as FileStore
+from perpstrader.traces.contract import TraceStore
+from perpstrader.traces.postgres.address import is_address
 
 T = TypeVar("T")
 DAY_MS: Final = 86_400_000
@@ -22,6 +24,38 @@ _FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{4,64}")
 Replay = Annotated[
     str | None, typer.Option("--replay", metavar="latest|FINGERPRINT", help="The record of a replay, not the live one.")
 ]
+StoreAt = Annotated[
+    str | None,
+    typer.Option("--store", metavar="shared|postgresql://…", help="The record that bots share, not this machine's."),
+]
+Bot = Annotated[str | None, typer.Option("--bot", help="Of a shared record: bots whose account begins so.")]
+
+
+class Shared(NamedTuple):
+    """The record at an address that may hold a password, of some bots or of all."""
+
+    url: str
+    bot: str | None
+
+
+def record_of(
+    data_dir: Path | None, config: Path | None, replay: str | None, store: str | None, bot: str | None
+) -> Path | Shared:
+    """The record that is meant; ``CliError`` where nothing is, or where two are."""
+    if store is None:
+        if bot is not None:
+            raise CliError("--bot names bots of a shared record: give --store, too", ExitCode.USAGE)
+        return record_file(data_dir, config, replay)
+    if replay is not None:
+        raise CliError("--store and --replay name two records: give one of them", ExitCode.USAGE)
+    if is_address(store):
+        return Shared(store, bot)
+    if store != "shared":
+        raise CliError("--store is `shared`, for the database of the settings, or postgresql://…", ExitCode.USAGE)
+    url = settings_from(config, data_dir).traces.postgres_url
+    if url is None:
+        raise CliError("the settings name no shared record: set traces.postgres_url (TRACE_POSTGRES_URL)")
+    return Shared(url.get_secret_value(), bot)
 
 
 def record_file(data_dir: Path | None, config: Path | None, replay: str | None) -> Path:
@@ -50,11 +84,23 @@ def _replay_folder(replays: Path, name: str) -> Path:
     return matching[0]
 
 
-def with_store(path: Path, work: Callable[[TraceStore], Awaitable[T]], *, read_only: bool = True) -> T:
+def with_store(where: Path | Shared, work: Callable[[TraceStore], Awaitable[T]], *, read_only: bool = True) -> T:
     """What ``work`` gives of the record; a running trader may go on writing it meanwhile."""
+    if isinstance(where, Path):
+        return with_file(where, work, read_only=read_only)
 
     async def main() -> T:
-        async with TraceStore.open(path, read_only=read_only, busy_ms=_BUSY_MS) as store:
+        async with FileStore.open(where.url, bot=where.bot) as store:
+            return await work(store)
+
+    return asyncio.run(main())
+
+
+def with_file(path: Path, work: Callable[[FileStore], Awaitable[T]], *, read_only: bool = True) -> T:
+    """As ``with_store``, for what a file alone can do."""
+
+    async def main() -> T:
+        async with FileStore.open(path, read_only=read_only, busy_ms=_BUSY_MS) as store:
             return await work(store)
 
     return asyncio.run(main())
