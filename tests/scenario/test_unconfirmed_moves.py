@@ -8,7 +8,8 @@ import pytest
 from tests.scenario.kit import Stage, go, play
 from tests.scenario.market import Bar, calm
 
-from perpstrader.domain import Side
+from perpstrader.domain import Order, ProtectiveStop, Purpose, Side
+from perpstrader.execution.positions import Holding
 from perpstrader.execution.protection import Protector
 from perpstrader.venue.contract import OrderGroup, OrderRecord
 
@@ -52,3 +53,44 @@ def test_S22_the_proof_fails_where_only_the_plan_counts(monkeypatch: pytest.Monk
     monkeypatch.setattr(Protector, "_tighter_at_the_venue", lambda *_: None)
     triggers = _moved_and_not_confirmed()
     assert triggers != sorted(triggers)
+
+
+def _kept_beside_the_old_one() -> list[int]:
+    """The triggers of the stops that are left while the one that it was moved to has no record yet."""
+
+    async def act(stage: Stage) -> list[int]:
+        await stage.bar(2)
+        [old] = stage.listed("BTC", "stop")
+        client = stage.trader.execution.desk.client
+        order = client.order
+
+        async def lagging(cloid: str) -> Any:
+            if cloid == old.cloid:
+                return await order(cloid)
+            return OrderRecord(group=OrderGroup.MISSING, status="unknownOid")
+
+        client.order = lagging  # type: ignore[method-assign]
+        await stage.bar(3)
+        await stage.seconds(4)
+        client.order = order  # type: ignore[method-assign]
+        left = [listed.trigger.trigger_px for listed in stage.listed("BTC", "stop") if listed.trigger is not None]
+        await stage.seconds(20)
+        return left
+
+    market = {"BTC": [*calm(60_000, 3), *RISE]}
+    return play(market, {"alpha": {("BTC", 1): go(Side.LONG, 58_800, 66_000)}}, act)
+
+
+def test_S22_a_tighter_stop_that_has_no_record_yet_is_not_given_up_for_the_old_one() -> None:
+    """A campaign's find: the info side lagged, and the tighter one was cancelled as spare."""
+    old, tighter = _kept_beside_the_old_one()
+    assert (old, tighter > old) == (588_000, True)
+
+
+def test_S22_that_proof_fails_where_every_other_stop_is_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spare(self: Protector, holding: Holding, stop: ProtectiveStop) -> list[Order]:
+        """Mutant: one confirmed stop is enough, whichever."""
+        return [order for order in self._desk.orders.live(holding.symbol, Purpose.STOP) if order.cloid != stop.cloid]
+
+    monkeypatch.setattr(Protector, "_spare", spare)
+    assert _kept_beside_the_old_one() == [588_000]

@@ -161,8 +161,7 @@ class Protector:
             await self._unprotected(holding)
             return False
         self._note_confirmed(holding, stop)
-        spare = [order for order in self._desk.orders.live(symbol, Purpose.STOP) if order.cloid != stop.cloid]
-        await self._cancel(symbol, spare, "another stop covers the position")
+        await self._cancel(symbol, self._spare(holding, stop), "another stop covers the position")
         if self._is_still(holding, needed):
             await self._upkeep_target(holding, needed)
         return True
@@ -183,6 +182,18 @@ class Protector:
                 if self._desk.reach.is_out and not self._is_stale(order):
                     return None  # it may rest there; another one goes out when it cannot any more
         return await self._place(holding, needed)
+
+    def _spare(self, holding: Holding, stop: ProtectiveStop) -> list[Order]:
+        """The other stops, but not a tighter one that may rest: until its record is read it is not given up (S22)."""
+        stops = self._desk.orders.live(holding.symbol, Purpose.STOP)
+        least = next((looseness(order) for order in stops if order.cloid == stop.cloid), None)
+        others = [order for order in stops if order.cloid != stop.cloid]
+        if least is None:
+            return others
+        return [
+            order for order in others
+            if looseness(order) >= least or order.intent.size != stop.size or not self._may_be_armed(order)
+        ]  # fmt: skip
 
     def _is_still(self, holding: Holding, size: Decimal) -> bool:
         current = self._desk.positions.holdings.get(holding.symbol)
