@@ -279,6 +279,7 @@ async def _client(
             vault_address=vault,
             timeout_s=timeout_s,
             venue_clock=VenueClock(clock),
+            coalesce_ms=settings.client.coalesce_window_ms,
         )
     await client.venue_time_ms()
     await check_signer(client, signer.address, settings)

@@ -14,8 +14,9 @@ from typing import Any
 from perpstrader.domain import AssetSpec
 from perpstrader.runtime import Clock, Transport
 from perpstrader.venue import contract as c
-from perpstrader.venue.calls import VenueCalls, chosen_mids
+from perpstrader.venue.calls import chosen_mids
 from perpstrader.venue.encoding import ActionEncoder
+from perpstrader.venue.gathering import GatheredWrites
 from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.reads import Key, Kind, Lives, ReadCache, StreamReads
 from perpstrader.venue.reads.kinds import MOVED_BY_ACTIONS, MOVED_BY_EVENTS
@@ -28,7 +29,7 @@ _ORDERS: Key = (Kind.ORDERS, "")
 _META: Key = (Kind.META, "")
 
 
-class HyperliquidClient(VenueCalls):
+class HyperliquidClient(GatheredWrites):
     """Implements ``venue.contract.HyperliquidClient``; ``reads`` counts how its reads were answered.
 
     Hand ``streamed`` to the ``Streams`` of the same account, and reads are served by them as well.
@@ -46,10 +47,11 @@ class HyperliquidClient(VenueCalls):
         timeout_s: float = 10.0,
         venue_clock: VenueClock | None = None,
         lives: Lives | None = None,
+        coalesce_ms: int = 0,
     ) -> None:
         super().__init__(
             transport, clock, encoder, nonces, account=account, vault_address=vault_address, timeout_s=timeout_s,
-            venue_clock=venue_clock,
+            venue_clock=venue_clock, coalesce_ms=coalesce_ms,
         )  # fmt: skip
         self.reads = ReadCache(clock, lives)
         self.streamed = StreamReads(clock, self.venue_clock, account)

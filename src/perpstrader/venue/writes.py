@@ -7,8 +7,9 @@ have no method here, and the signer refuses them whoever asks (S72).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from perpstrader.domain import AssetSpec, VenueError
 from perpstrader.runtime import Transport, TransportError
@@ -24,6 +25,18 @@ _HTTP_OK: Final = 200
 _HTTP_UNPROCESSABLE: Final = 422
 
 _NoAnswer = c.NotSent | c.Unknown | c.Rejected
+
+
+A = TypeVar("A")
+CancelWires = actions.CancelByCloidWire | actions.CancelWire
+
+
+@dataclass(frozen=True)
+class Sent(Generic[A]):
+    """One acknowledgement a part of an action; ``shared``: the venue said one thing, and it stands for all of them."""
+
+    acks: Sequence[A]
+    shared: bool = False
 
 
 class Writes:
@@ -49,10 +62,7 @@ class Writes:
         """See the contract."""
         if not orders:
             return []
-        wires = [self._encoder.order(self._index(order.symbol), order) for order in orders]
-        return self._order_acks(
-            await self._act(self._encoder.orders(wires, grouping), expires_ms, answer_ms), len(orders)
-        )
+        return (await self._send_orders(self._wires(orders), grouping, expires_ms, answer_ms)).acks
 
     async def modify(
         self, cloid: str, order: c.OrderRequest, *, always: bool = False, expires_ms: int | None = None
@@ -72,21 +82,19 @@ class Writes:
             actions.ModifyWire(name, self._encoder.order(self._index(order.symbol), order)) for name, order in changes
         ]
         action = actions.BatchModify(wires, True if always else None)
-        return self._order_acks(await self._act(action, expires_ms), len(changes))
+        return _order_acks(await self._act(action, expires_ms), len(changes)).acks
 
     async def cancel(
         self, symbol_and_cloids: Sequence[tuple[str, str]], *, fast: bool = False
     ) -> Sequence[c.CancelAck]:
         """See the contract."""
-        cancels = [actions.CancelByCloidWire(self._index(symbol), cloid) for symbol, cloid in symbol_and_cloids]
-        return await self._cancel(actions.CancelByCloid(cancels, True if fast else None), len(cancels))
+        return (await self._send_cancels(self._cancels(symbol_and_cloids), fast)).acks
 
     async def cancel_oids(
         self, symbol_and_oids: Sequence[tuple[str, int]], *, fast: bool = False
     ) -> Sequence[c.CancelAck]:
         """See the contract."""
-        cancels = [actions.CancelWire(self._index(symbol), oid) for symbol, oid in symbol_and_oids]
-        return await self._cancel(actions.Cancel(cancels, True if fast else None), len(cancels))
+        return (await self._send_cancels(self._cancels(symbol_and_oids), fast)).acks
 
     async def schedule_cancel(self, time_ms: int | None) -> c.DoneAck:
         """See the contract."""
@@ -117,7 +125,8 @@ class Writes:
 
     async def cancel_twap(self, symbol: str, twap_id: int) -> c.CancelAck:
         """See the contract."""
-        [ack] = await self._cancel(actions.TwapCancel(self._index(symbol), twap_id), 1)
+        answer = await self._act(actions.TwapCancel(self._index(symbol), twap_id), None)
+        [ack] = _cancel_acks(answer, 1).acks
         return ack
 
     # --- margin ---
@@ -164,24 +173,33 @@ class Writes:
             raise VenueError(f"{symbol} is not in the venue's metadata; read it before sending anything for {symbol}")
         return asset.index
 
-    def _order_acks(self, answer: responses.ExchangeAnswer | _NoAnswer, count: int) -> Sequence[c.OrderAck]:
-        if isinstance(answer, _NoAnswer):
-            return [answer] * count
-        try:
-            return [_order_ack(outcome) for outcome in responses.order_outcomes(answer, count)]
-        except WireError as error:
-            return [c.Unknown(str(error))] * count
+    def _wires(self, orders: Sequence[c.OrderRequest]) -> list[Any]:
+        """Orders as they stand in an action; raises for one that must not go out."""
+        return [self._encoder.order(self._index(order.symbol), order) for order in orders]
 
-    async def _cancel(self, action: actions.Action, count: int) -> Sequence[c.CancelAck]:
-        if not count:
-            return []
-        answer = await self._act(action, None)
-        if isinstance(answer, _NoAnswer):
-            return [answer] * count
-        try:
-            return [_cancel_ack(outcome) for outcome in responses.cancel_outcomes(answer, count)]
-        except WireError as error:
-            return [c.Unknown(str(error))] * count
+    def _cancels(self, named: Sequence[tuple[str, str]] | Sequence[tuple[str, int]]) -> list[CancelWires]:
+        """Cancels as they stand in an action; all by cloid, or all by oid."""
+        return [
+            actions.CancelByCloidWire(self._index(symbol), name)
+            if isinstance(name, str)
+            else actions.CancelWire(self._index(symbol), name)
+            for symbol, name in named
+        ]
+
+    async def _send_orders(
+        self, wires: Sequence[Any], grouping: c.Grouping, expires_ms: int | None, answer_ms: int | None
+    ) -> Sent[c.OrderAck]:
+        answer = await self._act(self._encoder.orders(wires, grouping), expires_ms, answer_ms)
+        return _order_acks(answer, len(wires))
+
+    async def _send_cancels(self, wires: Sequence[CancelWires], fast: bool) -> Sent[c.CancelAck]:
+        if not wires:
+            return Sent([])
+        f = True if fast else None
+        by_cloid = [wire for wire in wires if isinstance(wire, actions.CancelByCloidWire)]
+        by_oid = [wire for wire in wires if isinstance(wire, actions.CancelWire)]
+        action = actions.CancelByCloid(by_cloid, f) if by_cloid else actions.Cancel(by_oid, f)
+        return _cancel_acks(await self._act(action, None), len(wires))
 
     async def _do(self, action: actions.Action) -> c.DoneAck:
         answer = await self._act(action, None)
@@ -219,6 +237,26 @@ class Writes:
         if refused is not None and refused.code is ErrorCode.DUPLICATE_NONCE:
             return c.Unknown(f"the request arrived more than once: {refused.text}")
         return decoded if refused is None else c.Rejected(refused.code, refused.text)
+
+
+def _order_acks(answer: responses.ExchangeAnswer | _NoAnswer, count: int) -> Sent[c.OrderAck]:
+    if isinstance(answer, _NoAnswer):
+        return Sent([answer] * count, shared=True)
+    try:
+        acks = [_order_ack(outcome) for outcome in responses.order_outcomes(answer, count)]
+    except WireError as error:
+        return Sent([c.Unknown(str(error))] * count, shared=True)
+    return Sent(acks, shared=len(answer.statuses or ()) < count)
+
+
+def _cancel_acks(answer: responses.ExchangeAnswer | _NoAnswer, count: int) -> Sent[c.CancelAck]:
+    if isinstance(answer, _NoAnswer):
+        return Sent([answer] * count, shared=True)
+    try:
+        acks = [_cancel_ack(outcome) for outcome in responses.cancel_outcomes(answer, count)]
+    except WireError as error:
+        return Sent([c.Unknown(str(error))] * count, shared=True)
+    return Sent(acks, shared=len(answer.statuses or ()) < count)
 
 
 def _order_ack(outcome: responses.OrderOutcome) -> c.OrderAck:

@@ -95,6 +95,7 @@ class ErrorCode(enum.StrEnum):
     REFERRAL_CODE = "referral_code"
     SCHEDULE_VOLUME = "schedule_volume"
     SCHEDULE_TOO_EARLY = "schedule_too_early"
+    SHARED_ACTION = "shared_action"
     UNKNOWN = "unknown"
 
 
@@ -221,9 +222,10 @@ TABLE: Final = (
     ErrorRow(
         _C.SCHEDULE_TOO_EARLY, "Scheduled cancel time too early, must be at least 5 seconds from now.", _P
     ),
+    ErrorRow(_C.SHARED_ACTION, "Refused with others in one action, perhaps for one of them: {reason}", _T),
 )
 """Every refusal; the texts of open-order cap, duplicate cloid, unknown asset, empty batch and nonce window are our own
-(sheet 11).
+(sheet 11), and that of the shared action is the client's.
 """
 
 _ROWS: Final = {row.code: row for row in TABLE}
