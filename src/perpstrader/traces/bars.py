@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from itertools import chain as joined
 from typing import Any, Final
 
 import apsw
@@ -37,7 +36,7 @@ _LONGEST_NAME: Final = 40
 _FIELDS: Final = "open_ms, version, close_ms, open, high, low, close, volume, trades, digest"
 _RANGE: Final = f"SELECT {_FIELDS} FROM candle WHERE symbol = ? AND interval = ? AND open_ms BETWEEN ? AND ?"
 _ADD: Final = f"INSERT INTO candle (symbol, interval, {_FIELDS}) VALUES ({', '.join('?' * 12)})"
-_NAME: Final = (
+NAME: Final = (
     "INSERT INTO trace_bars (seq, symbol, interval, first_ms, last_ms, versions) VALUES (?, ?, ?, ?, ?, ?)"
 )
 _VERSIONS: Final = "SELECT versions FROM trace_bars JOIN trace ON trace.seq = trace_bars.seq WHERE trace.uid = ?"
@@ -88,6 +87,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], dict[int, tuple[bytes, int]]] = {}
+        self._placed: OrderedDict[int, tuple[Bars, str]] = OrderedDict()
         self._sweeps = 0
 
     def begin(self, connection: apsw.Connection) -> None:
@@ -100,6 +100,18 @@ class Shelf:
     def clear(self) -> None:
         """Know nothing, such as after a transaction that was rolled back."""
         self._series.clear()
+        self._placed.clear()
+
+    def placed(self, bars: Bars) -> str | None:
+        """The versions of these very bars, if they were placed lately."""
+        found = self._placed.get(id(bars))
+        return None if found is None else found[1]
+
+    def note(self, bars: Bars, versions: str) -> None:
+        """These bars are in the file; held, so that their identity is not given to others."""
+        self._placed[id(bars)] = (bars, versions)
+        if len(self._placed) > _HISTORIES:
+            self._placed.popitem(last=False)
 
     def series(self, symbol: str, interval: str) -> dict[int, tuple[bytes, int]]:
         """Digest and version by opening time."""
@@ -131,15 +143,24 @@ def whole(trace: Trace, bars: Bars | None) -> Trace:
 
 def keep(connection: apsw.Connection, seq: int, bars: Bars, shelf: Shelf | None = None) -> None:
     """Have the bars of a new decision in the file, inside the caller's transaction."""
+    connection.execute(NAME, placed(connection, seq, bars, shelf or Shelf()))
+
+
+def placed(connection: apsw.Connection, seq: int, bars: Bars, shelf: Shelf) -> tuple[int | str, ...]:
+    """As ``keep``, with ``NAME`` left to do: what it takes."""
     ref = bars.ref
-    opens = _opens(ref)
-    series = shelf.series(ref.symbol, ref.interval) if shelf is not None else {}
-    found = [series.get(open_ms) for open_ms in opens]
-    if any(known is None or known[0] != digest for known, digest in zip(found, bars.digests, strict=True)):
-        _complete(connection, bars, opens, series)
-        found = [series[open_ms] for open_ms in opens]
-    others = ",".join(f"{place}:{known[1]}" for place, known in enumerate(found) if known is not None and known[1])
-    connection.execute(_NAME, (seq, ref.symbol, ref.interval, opens[0], opens[-1], others))
+    opens = ref.opens
+    others = shelf.placed(bars)
+    if others is None:
+        series = shelf.series(ref.symbol, ref.interval)
+        found = [series.get(open_ms) for open_ms in opens]
+        new = [n for n, known in enumerate(found) if known is None or known[0] != bars.digests[n]]
+        if new:
+            _complete(connection, bars, opens, series, range(new[0], new[-1] + 1))
+            found = [series[open_ms] for open_ms in opens]
+        others = ",".join(f"{place}:{known[1]}" for place, known in enumerate(found) if known is not None and known[1])
+        shelf.note(bars, others)
+    return seq, ref.symbol, ref.interval, opens[0], opens[-1], others
 
 
 def are_kept(connection: apsw.Connection, seq: int) -> bool:
@@ -158,6 +179,12 @@ def resolved(connection: apsw.Connection, trace: Trace) -> Trace:
     symbol, interval = view.stored.symbol, view.stored.interval
     history = tuple(_candle(symbol, interval, open_ms, *told) for open_ms, _, *told, _ in rows)
     return msgspec.structs.replace(trace, view=msgspec.structs.replace(view, history=history, stored=None))
+
+
+def candle_of(row: Mapping[str, Any]) -> Candle:
+    """The bar of a row of ``candle``, by its columns."""
+    names = ("symbol", "interval", "open_ms", "close_ms", "open", "high", "low", "close", "volume", "trades")
+    return _candle(*(row[name] for name in names))
 
 
 def missing(connection: apsw.Connection, trace: Trace) -> str:
@@ -283,10 +310,6 @@ def _runs(opens: list[int], bar_ms: int) -> tuple[tuple[int, int], ...] | None:
     return tuple(runs)
 
 
-def _opens(ref: StoredBars) -> list[int]:
-    return list(joined.from_iterable(range(first, first + count * ref.bar_ms, ref.bar_ms) for first, count in ref.runs))
-
-
 def _digested(candle: Candle) -> Digested | None:
     """Only what a row holds exactly, and what reads back equal."""
     if type(candle) is not Candle:
@@ -314,14 +337,15 @@ def _digest_of(digests: Sequence[bytes]) -> str:
 
 
 def _complete(
-    connection: apsw.Connection, bars: Bars, opens: list[int], series: dict[int, tuple[bytes, int]]
+    connection: apsw.Connection, bars: Bars, opens: list[int], series: dict[int, tuple[bytes, int]], places: range
 ) -> None:
-    """Learn what the file holds of these bars, and add what it does not."""
+    """Learn what the file holds of the bars at these places, and add what it does not."""
     there: dict[int, dict[bytes, int]] = {}
     ref = bars.ref
-    for row in connection.execute(_RANGE, (ref.symbol, ref.interval, opens[0], opens[-1])):
+    for row in connection.execute(_RANGE, (ref.symbol, ref.interval, opens[places[0]], opens[places[-1]])):
         there.setdefault(row[0], {})[row[-1]] = row[1]
-    for open_ms, digest, bar in zip(opens, bars.digests, bars.candles, strict=True):
+    for place in places:
+        open_ms, digest, bar = opens[place], bars.digests[place], bars.candles[place]
         versions = there.get(open_ms, {})
         version = versions.get(digest)
         if version is None:
@@ -335,7 +359,7 @@ def _complete(
 
 def _rows_of(connection: apsw.Connection, trace_id: str, ref: StoredBars) -> list[tuple[Any, ...]] | None:
     """The rows of exactly these bars, or ``None``."""
-    opens = _opens(ref)
+    opens = ref.opens
     if not opens:
         return None
     rows: list[tuple[Any, ...]] = connection.execute(

@@ -47,14 +47,17 @@ def insert_many(
     except (apsw.ConstraintError, OverflowError, TypeError, UnicodeEncodeError):
         return False  # SQLite has taken the whole statement back, and only that
     payloads: list[object] = []
+    named: list[tuple[int | str, ...]] = []
     entry, digest = tail.entry, tail.digest
     for seq, one in zip(seqs, listed, strict=True):
         if one.bars is not None:
-            bars.keep(connection, seq, one.bars, shelf)
+            named.append(bars.placed(connection, seq, one.bars, shelf))
         packed = pack(one.json)
         codec, data = (PLAIN, one.json) if packed is None else (ZSTD, packed)
         entry, digest = entry + 1, link(digest, one.trace.id, data)
         payloads += (entry, seq, codec, len(one.json), data, digest)
+    if named:
+        connection.executemany(bars.NAME, named)
     connection.execute(_APPEND[len(listed)], payloads)
     tail.seq, tail.entry, tail.digest = seqs[-1], entry, digest
     return True
