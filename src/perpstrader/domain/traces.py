@@ -98,6 +98,12 @@ class StoredBars(msgspec.Struct, frozen=True, kw_only=True):
         """How many bars."""
         return sum(count for _, count in self.runs)
 
+    @property
+    def opens(self) -> list[int]:
+        """The opening time of each, oldest first."""
+        step = self.bar_ms
+        return [open_ms for first, count in self.runs for open_ms in range(first, first + count * step, step)]
+
 
 class StrategyView(msgspec.Struct, frozen=True, kw_only=True):
     """What the strategy was shown besides the bar that it answered, so that it can be asked again.
