@@ -123,6 +123,24 @@ async def trade(exchange: Any, said: dict[str, Any], mid: float) -> None:
     said["balance_after"] = await exchange.fetch_balance()
 
 
+async def isolated(exchange: Any, said: dict[str, Any]) -> None:
+    """An isolated position on ETH: margin added and taken away."""
+    said["isolated_mode"] = await exchange.set_margin_mode("isolated", ETH, {"leverage": 5})
+    price = said["tickers"][ETH]["last"]
+    said["isolated_open"] = await exchange.create_order(ETH, "market", "sell", 0.5, price)
+    said["isolated_before"] = await exchange.fetch_position(ETH)
+    said["margin_added"] = await exchange.add_margin(ETH, 50)
+    said["isolated_after"] = await exchange.fetch_position(ETH)
+    said["margin_taken"] = await exchange.reduce_margin(ETH, 20)
+    said["isolated_closed"] = await exchange.create_order(ETH, "market", "buy", 0.5, price, {"reduceOnly": True})
+
+
+async def twap(exchange: Any, said: dict[str, Any]) -> None:
+    """Two hours of slices, broken off."""
+    said["twap"] = await exchange.create_twap_order(BTC, "buy", 1, 7_200_000, {"randomize": False})
+    said["twap_cancel"] = await exchange.cancel_order(said["twap"]["id"], BTC, {"twap": True})
+
+
 async def watch(exchange: Any, said: dict[str, Any], mid: float) -> None:
     """The streams, and orders over the socket."""
     said["ws_book"] = await soon(exchange.watch_order_book(BTC))
@@ -154,6 +172,8 @@ async def session(url: str) -> dict[str, Any]:
         mid = await look(exchange, said)
         await rest_edit_and_cancel(exchange, said, mid)
         await trade(exchange, said, mid)
+        await isolated(exchange, said)
+        await twap(exchange, said)
         await watch(exchange, said, mid)
         said["builder"] = {key: exchange.options.get(key) for key in ("approvedBuilderFee", "builderFee", "refSet")}
     finally:

@@ -116,6 +116,24 @@ def test_ccxt_reads_its_histories(said: dict[str, Any]) -> None:
     assert said["funding_history"] == []
 
 
+def test_ccxt_adds_and_takes_isolated_margin(said: dict[str, Any]) -> None:
+    before, after = said["isolated_before"], said["isolated_after"]
+    assert (before["side"], before["contracts"], before["leverage"], before["marginMode"]) == (
+        "short", 0.5, 5, "isolated",
+    )  # fmt: skip
+    assert float(after["info"]["position"]["leverage"]["rawUsd"]) == pytest.approx(
+        float(before["info"]["position"]["leverage"]["rawUsd"]) + 50
+    )
+    assert after["liquidationPrice"] > before["liquidationPrice"]
+    assert said["margin_added"]["info"]["status"] == said["margin_taken"]["info"]["status"] == "ok"
+    assert said["isolated_closed"]["filled"] == 0.5
+
+
+def test_ccxt_starts_and_ends_a_twap(said: dict[str, Any]) -> None:
+    assert int(said["twap"]["id"]) > 0
+    assert said["twap_cancel"]["info"]["status"] == "success"
+
+
 def test_ccxt_watches_book_ticker_trades_and_bars(said: dict[str, Any]) -> None:
     assert said["ws_book"]["bids"][0][0] < said["ws_book"]["asks"][0][0]
     assert said["ws_ticker"]["bid"] < said["ws_ticker"]["ask"]
