@@ -29,6 +29,7 @@ from perpstrader.paper.engine import (
     OrderStatus,
     OrderUpdate,
     TradeEvent,
+    TwapEvent,
     VenueMemory,
 )
 from perpstrader.paper.server.agents import Agent
@@ -41,7 +42,7 @@ _LOCK: Final = "paper.lock"
 _BUSY_MS: Final = 5_000
 """Who copies the file meanwhile holds it for a moment at most."""
 SCHEMA_VERSION: Final = 1
-_FILL, _STATUS, _FUNDING, _LEDGER = "fill", "status", "funding", "ledger"
+_FILL, _STATUS, _FUNDING, _LEDGER, _TWAP = "fill", "status", "funding", "ledger", "twap"
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS part (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS account (user TEXT PRIMARY KEY, place INTEGER NOT NULL, data BLOB NOT NULL);
@@ -178,6 +179,7 @@ class PaperStore:
             statuses=self._newest(user, _STATUS, orders, OrderStatus),
             funding=self._newest(user, _FUNDING, fills, FundingEvent),
             ledger=self._newest(user, _LEDGER, -1, LedgerEvent),
+            twaps=self._newest(user, _TWAP, orders, TwapEvent),
         )
 
     def _newest(self, user: str, kind: str, limit: int, of: type[T]) -> list[T]:
@@ -198,6 +200,8 @@ def _history(events: Sequence[Event]) -> Iterable[tuple[str, str, object]]:
             yield event.user, _FUNDING, event
         elif isinstance(event, LedgerEvent):
             yield event.user, _LEDGER, event
+        elif isinstance(event, TwapEvent):
+            yield event.user, _TWAP, event
 
 
 def _coins_in_use(venue: VenueMemory, accounts: Iterable[tuple[AccountMemory, AccountRows]]) -> set[str]:
@@ -205,9 +209,11 @@ def _coins_in_use(venue: VenueMemory, accounts: Iterable[tuple[AccountMemory, Ac
     for memory, rows in [*accounts, (venue.liquidator, None)]:
         used.update(row.coin for row in memory.positions)
         used.update(row.coin for row in memory.open_orders)
+        used.update(row.coin for row in memory.twaps)
         if rows is not None:
             used.update(row.order.coin for row in rows.statuses)
             used.update(row.coin for row in rows.fills)
+            used.update(row.twap.coin for row in rows.twaps)
     return used
 
 

@@ -171,7 +171,7 @@ def test_each_refusal_has_its_code_and_only_late_ones_an_oid(
 
 
 def test_a_refusal_of_the_wires_is_answered_in_its_place() -> None:
-    box = Box()
+    box = Box(EngineConfig(format_error_fails_batch=False))
     bad = Reject(code=RejectCode.INVALID_SIZE, asset=5)
     results = box.exchange.place(ALICE, [bad, box.order("buy", 1, 99)], Grouping.NA, box.tick())
     assert results[0] == Rejected(bad)

@@ -106,8 +106,10 @@ def test_only_the_pinned_networks_letter_is_taken() -> None:
 
 def test_what_is_not_offered_is_said_plainly_and_what_clients_send_by_habit_is_taken() -> None:
     async def story(desk: Desk) -> None:
-        twap = actions.TwapOrder(actions.TwapWire(0, True, "1", False, 30, True))
-        assert await desk.act(twap) == {"status": "err", "response": "twapOrder is not offered by this exchange."}
+        hasty = actions.Order([], actions.PriorityGrouping(5))
+        assert await desk.act(hasty) == {
+            "status": "err", "response": "Priority fees are not offered by this exchange.",
+        }  # fmt: skip
         assert await desk.act(actions.SetReferrer("CCXT1")) == DONE
         fee = {"type": "approveBuilderFee", "maxFeeRate": "0.01%", "builder": "0x" + "65" * 20}
         assert await desk.user_signed(fee) == DONE

@@ -13,6 +13,7 @@ from perpstrader.paper.engine.events import (
     LiquidationEvent,
     OrderUpdate,
     TradeEvent,
+    TwapEvent,
 )
 from perpstrader.paper.engine.exchange import Exchange
 from perpstrader.paper.engine.market import BarClose, Level, MarketUpdate, TradePrint
@@ -32,6 +33,7 @@ from perpstrader.paper.engine.orders import (
     Tif,
     Tpsl,
     Trigger,
+    TwapView,
     WaitingForFill,
     WaitingForTrigger,
 )
@@ -92,6 +94,8 @@ __all__ = [
     "TradeEvent",
     "TradePrint",
     "Trigger",
+    "TwapEvent",
+    "TwapView",
     "VenueMemory",
     "WaitingForFill",
     "WaitingForTrigger",

@@ -10,7 +10,7 @@ import msgspec
 from perpstrader.paper.engine import margin
 from perpstrader.paper.engine.book import Market
 from perpstrader.paper.engine.config import EngineConfig, FeeTier
-from perpstrader.paper.engine.events import Fill, FundingEvent, LedgerEvent
+from perpstrader.paper.engine.events import Fill, FundingEvent, LedgerEvent, TwapEvent
 from perpstrader.paper.engine.orders import Order, OrderStatus, Where
 
 DAY_MS: Final = 86_400_000
@@ -82,6 +82,7 @@ class Account:
         self.fills: deque[Fill] = deque(maxlen=config.fill_history)
         self.funding: deque[FundingEvent] = deque(maxlen=config.fill_history)
         self.ledger: list[LedgerEvent] = []
+        self.twap_history: deque[TwapEvent] = deque(maxlen=config.order_history)
         self.funding_all_time: dict[str, int] = {}
         self.volume = 0
         self.version = 0

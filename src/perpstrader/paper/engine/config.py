@@ -10,7 +10,6 @@ import msgspec
 
 from perpstrader.paper.engine.assets import MICRO
 
-
 QueueModel = Literal["trades", "book", "share"]
 """What moves a resting order on in its queue: trades at its price alone, or also its level having shrunk below what was
 ahead, or also a share of what was taken back there (see ``engine.queue``).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from perpstrader.paper.engine.orders import OrderView
+from perpstrader.paper.engine.orders import OrderView, TwapView
 
 
 class FillLiquidation(msgspec.Struct, frozen=True):
@@ -39,6 +39,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
     tid: int
     action: int
     liquidation: FillLiquidation | None
+    twap_id: int | None = None
 
 
 class OrderUpdate(msgspec.Struct, frozen=True, tag=True):
@@ -110,6 +111,15 @@ class AccountEvent(msgspec.Struct, frozen=True, tag=True):
     user: str
 
 
+class TwapEvent(msgspec.Struct, frozen=True, tag=True):
+    """A TWAP took ``status``: ``activated``, ``finished`` or ``terminated``."""
+
+    user: str
+    time_ms: int
+    status: str
+    twap: TwapView
+
+
 class LedgerEvent(msgspec.Struct, frozen=True, tag=True):
     """A cash flow or liquidation: ``kind`` is the wire's. A transfer names the account on its other end, a liquidation
     has its details.
@@ -123,4 +133,4 @@ class LedgerEvent(msgspec.Struct, frozen=True, tag=True):
     counterparty: str | None = None
 
 
-Event = OrderUpdate | FillEvent | TradeEvent | FundingEvent | LiquidationEvent | LedgerEvent | AccountEvent
+Event = OrderUpdate | FillEvent | TradeEvent | FundingEvent | LiquidationEvent | LedgerEvent | AccountEvent | TwapEvent

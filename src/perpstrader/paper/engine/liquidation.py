@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perpstrader.paper.engine import deleveraging, lifecycle, matching
+from perpstrader.paper.engine import deleveraging, lifecycle, matching, twap
 from perpstrader.paper.engine.account import Account, Position
 from perpstrader.paper.engine.book import Market
 from perpstrader.paper.engine.events import FillLiquidation, LedgerEvent, LiquidationEvent
@@ -39,6 +39,8 @@ def _liquidate(state: EngineState, account: Account, positions: Sequence[Positio
     for order in tuple(account.open_orders.values()):
         if order.oid in account.open_orders and (not isolated or order.coin in coins):
             lifecycle.close(state, account, order, "liquidatedCanceled")
+    if not isolated:
+        twap.stop_all(state, account)
     traded = False
     for position in positions:
         if account.positions.get(position.market.asset.coin) is position:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perpstrader.paper.engine import lifecycle, margin
+from perpstrader.paper.engine import interest, lifecycle, margin
 from perpstrader.paper.engine.account import Account
 from perpstrader.paper.engine.book import Market
 from perpstrader.paper.engine.events import Fill, FillEvent, FillLiquidation, TradeEvent
@@ -17,8 +17,7 @@ from perpstrader.paper.engine.state import EngineState
 
 def would_cross(market: Market, is_buy: bool, limit_px: int) -> bool:
     """Whether an order at this price would meet something in the book now."""
-    best = market.best(not is_buy)
-    return best is not None and (best <= limit_px if is_buy else best >= limit_px)
+    return market.would_cross(is_buy, limit_px)
 
 
 def take(
@@ -54,8 +53,8 @@ def take(
         quantity = min(order.size, maker.size)
         if owner is account:
             lifecycle.close(state, owner, maker, "selfTradeCanceled")
-        elif not _carries(state, owner, maker, quantity):
-            lifecycle.close(state, owner, maker, "marginCanceled")
+        elif (hindrance := _hindrance(state, owner, maker, quantity)) is not None:
+            lifecycle.close(state, owner, maker, hindrance)
         else:
             _trade(state, market, maker.limit_px, quantity, order, maker, liquidation)
 
@@ -64,9 +63,12 @@ def _shifted(market: Market, level: Level, offset: int, up: bool) -> int:
     return level.price if offset == 0 else market.asset.round_price(level.price + offset, up=up)
 
 
-def _carries(state: EngineState, owner: Account, maker: Order, quantity: int) -> bool:
+def _hindrance(state: EngineState, owner: Account, maker: Order, quantity: int) -> str | None:
+    """The status with which a resting order is cancelled at its match; ``None`` when it may fill."""
     fee = margin.fee(maker.limit_px * quantity, owner.fee_tier(state.now_ms).maker, state.config.fee_discount)
-    return owner.can_carry(maker.market, quantity if maker.is_buy else -quantity, maker.limit_px, fee)
+    if not owner.can_carry(maker.market, quantity if maker.is_buy else -quantity, maker.limit_px, fee):
+        return "marginCanceled"
+    return "openInterestCapCanceled" if interest.stops(state, owner, maker, quantity) else None
 
 
 def fill_resting(state: EngineState, market: Market, prints: Sequence[TradePrint]) -> None:
@@ -117,10 +119,11 @@ def _fill_crossed(state: EngineState, market: Market, is_buy: bool) -> None:
 
 
 def _fill_maker(state: EngineState, market: Market, order: Order, quantity: int) -> bool:
-    """Fill a resting order from outside, or cancel it where its owner lacks the margin; whether it filled."""
+    """Fill a resting order from outside, or cancel it where margin or open interest hinders it; whether it filled."""
     owner = state.account(order.user)
-    if not _carries(state, owner, order, quantity):
-        lifecycle.close(state, owner, order, "marginCanceled")
+    hindrance = _hindrance(state, owner, order, quantity)
+    if hindrance is not None:
+        lifecycle.close(state, owner, order, hindrance)
         return False
     _trade(state, market, order.limit_px, quantity, None, order, None)
     return True
@@ -202,6 +205,7 @@ def _book(
         tid=tid,
         action=state.action if crossed and liquidation is None else 0,
         liquidation=liquidation,
+        twap_id=order.twap_id,
     )
     account.fills.append(fill)
     state.events.append(FillEvent(order.user, fill))

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from perpstrader.paper.engine.account import Account, Position
-from perpstrader.paper.engine.events import Fill, FundingEvent, LedgerEvent
+from perpstrader.paper.engine.events import Fill, FundingEvent, LedgerEvent, TwapEvent
 from perpstrader.paper.engine.orders import Builder, Order, OrderStatus, OrderView, Tif, Trigger, Where
 from perpstrader.paper.engine.state import EngineState
+from perpstrader.paper.engine.twap import Twap
 
 
 class OrderMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +74,7 @@ class AccountMemory(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     reserved_weight: int = 0
     builder_fees: dict[str, int] = {}
+    twaps: list[Twap] = []
 
 
 class AccountRows(msgspec.Struct, kw_only=True):
@@ -82,6 +84,7 @@ class AccountRows(msgspec.Struct, kw_only=True):
     statuses: list[OrderStatus]
     funding: list[FundingEvent]
     ledger: list[LedgerEvent]
+    twaps: list[TwapEvent]
 
 
 class MarketMemory(msgspec.Struct, frozen=True):
@@ -106,6 +109,7 @@ class VenueMemory(msgspec.Struct, frozen=True, kw_only=True):
     tid: int
     seq: int
     lid: int
+    twap_id: int = 0
     house_cash: int
     deposited: int
     markets: list[MarketMemory]
@@ -116,6 +120,7 @@ def venue_memory(state: EngineState) -> VenueMemory:
     """The venue as it is now."""
     return VenueMemory(
         now_ms=state.now_ms, action=state.action, oid=state._oid, tid=state._tid, seq=state._seq, lid=state._lid,
+        twap_id=state._twap_id,
         house_cash=state.house_cash, deposited=state.deposited,
         markets=[
             MarketMemory(
@@ -155,6 +160,7 @@ def account_memory(state: EngineState, user: str) -> AccountMemory:
         name=account.name,
         reserved_weight=account.reserved_weight,
         builder_fees=dict(account.builder_fees),
+        twaps=[twap for twap in state.twaps.values() if twap.user == user],
     )
 
 
@@ -179,6 +185,7 @@ def recall(
     """
     state.now_ms, state.action = venue.now_ms, venue.action
     state._oid, state._tid, state._seq, state._lid = venue.oid, venue.tid, venue.seq, venue.lid
+    state._twap_id = max(venue.twap_id, state._twap_id)
     state.house_cash, state.deposited = venue.house_cash, venue.deposited
     for row in venue.markets:
         market = state.markets[row.coin]
@@ -195,6 +202,8 @@ def recall(
         account.history.extend(rows.statuses)
         account.funding.extend(rows.funding)
         account.ledger.extend(rows.ledger)
+        account.twap_history.extend(rows.twaps)
+        state.twaps.update((twap.twap_id, twap) for twap in memory.twaps)
         _recall_done(state, account, rows.statuses)
         _recall_open(state, account, memory.open_orders)
 

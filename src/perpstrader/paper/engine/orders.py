@@ -114,6 +114,7 @@ class Order(msgspec.Struct, kw_only=True, eq=False):
     view_at_status: OrderView | None = None
     parent: Order | None = None
     children: tuple[Order, ...] = ()
+    twap_id: int | None = None
 
     @property
     def fires_above(self) -> bool:
@@ -142,6 +143,7 @@ class Order(msgspec.Struct, kw_only=True, eq=False):
             held=self.where is Where.HELD,
             parent_oid=None if self.parent is None else self.parent.oid,
             children=tuple([child.oid for child in self.children]) if self.children else (),
+            is_twap_slice=self.twap_id is not None,
         )
 
 
@@ -167,6 +169,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     held: bool
     parent_oid: int | None
     children: tuple[int, ...]
+    is_twap_slice: bool = False
 
 
 class OrderStatus(msgspec.Struct, frozen=True):
@@ -177,6 +180,22 @@ class OrderStatus(msgspec.Struct, frozen=True):
     order: OrderView
     status: str
     status_ms: int
+
+
+class TwapView(msgspec.Struct, frozen=True, kw_only=True):
+    """A TWAP at one instant; sizes in lots, notional in micro-USD."""
+
+    twap_id: int
+    user: str
+    coin: str
+    is_buy: bool
+    size: int
+    reduce_only: bool
+    minutes: int
+    randomize: bool
+    time_ms: int
+    executed: int
+    executed_notional: int
 
 
 class Resting(msgspec.Struct, frozen=True):

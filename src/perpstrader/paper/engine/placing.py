@@ -27,6 +27,13 @@ from perpstrader.paper.engine.rejects import REJECTED_STATUS, Reject, RejectCode
 from perpstrader.paper.engine.state import EngineState
 
 _NO_OID = -1
+_FORMAT = (
+    RejectCode.TICK,
+    RejectCode.INVALID_PRICE,
+    RejectCode.INVALID_SIZE,
+    RejectCode.ZERO_SIZE,
+    RejectCode.UNKNOWN_ASSET,
+)
 
 
 def place(
@@ -43,7 +50,17 @@ def place(
         if refused is not None and state.config.grouped_fails_whole:
             return [Rejected(refused)]
         return [_place_one(state, account, new, builder, position_tpsl=True) for new in orders]
+    if len(orders) > 1 and state.config.format_error_fails_batch:
+        wrong = next((reject for new in orders if (reject := _format_refusal(state, new)) is not None), None)
+        if wrong is not None:
+            return [Rejected(wrong)]
     return [_place_one(state, account, new, builder) for new in orders]
+
+
+def _format_refusal(state: EngineState, new: NewOrder | Reject) -> Reject | None:
+    """Why the venue cannot even read an order of a batch, whatever the state of market and account."""
+    refused = new if isinstance(new, Reject) else validation.check_format(state, new)
+    return refused if refused is not None and refused.code in _FORMAT else None
 
 
 def _group_refusal(legs: Sequence[NewOrder | Reject]) -> Reject | None:
@@ -91,16 +108,29 @@ def _place_one(
     refused = validation.check_format(state, new, whole_position=position_tpsl)
     if refused is not None:
         return Rejected(refused)
+    if state.config.refuse_open_cloid and account.cloids.get(new.cloid or "", _NO_OID) in account.open_orders:
+        return Rejected(Reject(code=RejectCode.DUPLICATE_CLOID))
     order = _new(state, account, new, builder)
     order.is_position_tpsl = position_tpsl
     refused = validation.check_account(state, account, order, new)
     if refused is not None:
         return _refuse(state, account, order, refused)
+    if position_tpsl and state.config.one_position_tpsl:
+        _replace_position_tpsl(state, account, order)
     lifecycle.register(state, account, order)
     if order.trigger is not None:
         lifecycle.arm(state, account, order)
         return WaitingForTrigger(order.oid) if position_tpsl else Resting(order.oid, order.cloid)
     return execute(state, account, order)
+
+
+def _replace_position_tpsl(state: EngineState, account: Account, order: Order) -> None:
+    """A position has one stop and one target of this kind: the older one goes."""
+    kind = None if order.trigger is None else order.trigger.tpsl
+    for old in tuple(account.open_orders.values()):
+        same = old.is_position_tpsl and old.coin == order.coin and not old.triggered
+        if same and old.trigger is not None and old.trigger.tpsl is kind:
+            lifecycle.close(state, account, old, "canceled")
 
 
 def _refuse(state: EngineState, account: Account, order: Order, reject: Reject) -> Rejected:
@@ -210,9 +240,13 @@ def _leg_refusal(state: EngineState, account: Account, parent: NewOrder, leg: Ne
     )
 
 
-def lacks_margin(state: EngineState, account: Account, order: Order) -> bool:
-    """Whether a fired trigger that may open something is not covered."""
-    return validation.check_margin(state, account, order) is not None
+def hindrance(state: EngineState, account: Account, order: Order) -> str | None:
+    """The status with which a fired trigger that may open something is cancelled; ``None`` when it may go on."""
+    refused = validation.check_opening(state, account, order)
+    if refused is None:
+        return None
+    margin_codes = (RejectCode.PERP_MARGIN, RejectCode.PERP_MAX_POSITION)
+    return "marginCanceled" if refused.code in margin_codes else "openInterestCapCanceled"
 
 
 def oid_of(state: EngineState, user: str, cloid: str) -> int:

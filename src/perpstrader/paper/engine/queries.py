@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perpstrader.paper.engine import funding as rates
-from perpstrader.paper.engine import margin
+from perpstrader.paper.engine import interest, margin
 from perpstrader.paper.engine.account import Account, Position
 from perpstrader.paper.engine.book import Market
 from perpstrader.paper.engine.events import Fill, FundingEvent, LedgerEvent
@@ -170,7 +170,7 @@ def market(state: EngineState, coin: str) -> MarketState:
         impact_ask=impact_ask,
         premium=rates.shown_premium(impact_bid, impact_ask, here.oracle),
         funding_rate=rates.current_rate(here, state.config.funding_cap),
-        open_interest=sum([max(account.size(coin), 0) for account in here.holders.values()]),
+        open_interest=interest.open_interest(here),
         halted=here.halted,
     )
 

@@ -25,6 +25,10 @@ class RejectCode(enum.StrEnum):
     MARKET_ORDER_NO_LIQUIDITY = "MarketOrderNoLiquidity"
     ORACLE = "Oracle"
     PERP_MAX_POSITION = "PerpMaxPosition"
+    OI_CAP_INCREASE = "PositionIncreaseAtOpenInterestCap"
+    OI_CAP_FLIP = "PositionFlipAtOpenInterestCap"
+    OI_CAP_AGGRESSIVE = "TooAggressiveAtOpenInterestCap"
+    OI_INCREASE = "OpenInterestIncrease"
     MISSING_ORDER = "MissingOrder"
     INVALID_PRICE = "InvalidPrice"
     INVALID_SIZE = "InvalidSize"
@@ -32,6 +36,7 @@ class RejectCode(enum.StrEnum):
     VALUE_TOO_LARGE = "ValueTooLarge"
     PRICE_BAND = "PriceBand"
     TOO_MANY_OPEN_ORDERS = "TooManyOpenOrders"
+    DUPLICATE_CLOID = "DuplicateCloid"
     TRIGGER_COUNT = "TriggerCount"
     GROUPED_NOT_REDUCE_ONLY = "GroupedNotReduceOnly"
     MODIFY_DEAD = "ModifyDead"
@@ -50,6 +55,9 @@ class RejectCode(enum.StrEnum):
     SUB_ACCOUNT_VOLUME = "SubAccountVolume"
     SUB_ACCOUNT_NAME = "SubAccountName"
     SUB_ACCOUNT_COUNT = "SubAccountCount"
+    TWAP_REDUCE_ONLY = "TwapReduceOnly"
+    TWAP_DURATION = "TwapDuration"
+    TWAP_MISSING = "TwapMissing"
     INSUFFICIENT_WITHDRAWAL = "InsufficientWithdrawal"
     SCHEDULE_TOO_EARLY = "ScheduleTooEarly"
     SCHEDULE_VOLUME = "ScheduleVolume"
@@ -66,6 +74,10 @@ REJECTED_STATUS: Final[dict[RejectCode, str]] = {
     RejectCode.MARKET_ORDER_NO_LIQUIDITY: "marketOrderNoLiquidityRejected",
     RejectCode.ORACLE: "oracleRejected",
     RejectCode.PERP_MAX_POSITION: "perpMaxPositionRejected",
+    RejectCode.OI_CAP_INCREASE: "positionIncreaseAtOpenInterestCapRejected",
+    RejectCode.OI_CAP_FLIP: "positionFlipAtOpenInterestCapRejected",
+    RejectCode.OI_CAP_AGGRESSIVE: "tooAggressiveAtOpenInterestCapRejected",
+    RejectCode.OI_INCREASE: "openInterestIncreaseRejected",
     RejectCode.TOO_MANY_OPEN_ORDERS: "tooManyOpenOrdersRejected",
 }
 """The order status of a refusal that gets an oid and is recorded; the other codes are found before an order exists (API
@@ -77,9 +89,9 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
     """One refusal. ``asset`` is the index for the text's suffix; prices are in the asset's units, ``limit`` and
     ``value`` as the code says.
 
-    ``BAD_ALO_PX``: ``bid``, ``ask`` (``None`` where a side is empty). ``VALUE_TOO_LARGE``, ``PERP_MARGIN``,
-    ``INSUFFICIENT_WITHDRAWAL``, ``MIN_TRADE_NTL``, ``SCHEDULE_VOLUME``, ``SUB_ACCOUNT_VOLUME``, ``ISOLATED_…``: ``limit`` (allowed or required)
-    and ``value`` (met) in micro-USD. ``TOO_MANY_OPEN_ORDERS``, ``INVALID_LEVERAGE``, ``SCHEDULE_FIRES``, ``SUB_ACCOUNT_COUNT``: plain counts.
+    ``BAD_ALO_PX``: ``bid``, ``ask`` (``None`` where a side is empty). ``limit`` (allowed or required) and ``value``
+    (met) are counts with ``TOO_MANY_OPEN_ORDERS``, ``INVALID_LEVERAGE``, ``SCHEDULE_FIRES``, ``SUB_ACCOUNT_COUNT`` and
+    ``TWAP_DURATION``, else micro-USD.
     """
 
     code: RejectCode

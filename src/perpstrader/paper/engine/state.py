@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from perpstrader.paper.engine.account import Account
 from perpstrader.paper.engine.assets import EngineAsset
@@ -10,6 +11,9 @@ from perpstrader.paper.engine.book import Market
 from perpstrader.paper.engine.config import EngineConfig
 from perpstrader.paper.engine.events import Event
 from perpstrader.paper.engine.views import FundingRate
+
+if TYPE_CHECKING:
+    from perpstrader.paper.engine.twap import Twap
 
 
 class EngineState:
@@ -39,6 +43,9 @@ class EngineState:
         self._tid = config.first_tid
         self._seq = 0
         self._lid = 0
+        self.open_interest_caps = dict(config.open_interest_caps)
+        self.twaps: dict[int, Twap] = {}
+        self._twap_id = config.first_twap_id
 
     def next_oid(self) -> int:
         """A new order id."""
@@ -59,6 +66,11 @@ class EngineState:
         """A new liquidation id."""
         self._lid += 1
         return self._lid
+
+    def next_twap_id(self) -> int:
+        """A new TWAP id."""
+        self._twap_id += 1
+        return self._twap_id
 
     def account(self, user: str) -> Account:
         """The account of ``user``, the liquidator included; ``KeyError`` if there is none."""

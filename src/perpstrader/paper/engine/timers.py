@@ -1,8 +1,8 @@
-"""What time alone does: the dead man's switch of an account (API sheet 2.4)."""
+"""What time alone does: slices of TWAPs, and the dead man's switch of an account (API sheet 2.4)."""
 
 from __future__ import annotations
 
-from perpstrader.paper.engine import lifecycle
+from perpstrader.paper.engine import lifecycle, twap
 from perpstrader.paper.engine.account import DAY_MS, Account
 from perpstrader.paper.engine.orders import Answer, Done, Rejected
 from perpstrader.paper.engine.rejects import Reject, RejectCode
@@ -36,7 +36,11 @@ def _fires_today(state: EngineState, account: Account) -> int:
 
 
 def fire_due(state: EngineState) -> None:
-    """Cancel all open orders, stops included, of every account whose switch is due."""
+    """Send the slices of TWAPs that are due, then cancel all open orders, stops included, of every account whose
+    switch is.
+    """
+    if state.twaps:
+        twap.run_due(state)
     if not state.timers:
         return
     due = [user for user, time_ms in state.timers.items() if time_ms <= state.now_ms]

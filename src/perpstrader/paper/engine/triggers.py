@@ -65,7 +65,7 @@ def fire(state: EngineState, order: Order, *, offset: int) -> None:
         lifecycle.close(state, account, order, "reduceOnlyCanceled")
     elif state.post_only and state.config.triggers_die_in_post_only:
         lifecycle.close(state, account, order, "rejected")
-    elif not order.reduce_only and placing.lacks_margin(state, account, order):
-        lifecycle.close(state, account, order, "marginCanceled")
+    elif not order.reduce_only and (hindrance := placing.hindrance(state, account, order)) is not None:
+        lifecycle.close(state, account, order, hindrance)
     else:
         placing.execute(state, account, order, offset=offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perpstrader.paper.engine import margin
+from perpstrader.paper.engine import interest, margin
 from perpstrader.paper.engine.account import Account
 from perpstrader.paper.engine.book import Market
 from perpstrader.paper.engine.config import EngineConfig
@@ -117,10 +117,15 @@ def check_account(state: EngineState, account: Account, order: Order, new: NewOr
     if refused is not None or new.trigger is not None:
         return refused
     if not new.reduce_only:
-        refused = check_margin(state, account, order)
+        refused = check_opening(state, account, order)
         if refused is not None:
             return refused
     return _check_match(market, new)
+
+
+def check_opening(state: EngineState, account: Account, order: Order) -> Reject | None:
+    """What an order must have that may open something: margin, and room below the coin's open interest cap."""
+    return check_margin(state, account, order) or interest.refusal(state, account, order)
 
 
 def check_open_orders(state: EngineState, account: Account, market: Market, *, protects: bool) -> Reject | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from msgspec import UNSET
 
 from perpstrader.paper.engine import (
@@ -21,6 +22,8 @@ from perpstrader.paper.engine import (
     PositionView,
     Tif,
     Tpsl,
+    TwapEvent,
+    TwapView,
     fixed_text,
     usd_text,
 )
@@ -141,6 +144,8 @@ def frontend_order(
 
 
 def _order_type(view: OrderView) -> str:
+    if view.is_twap_slice:
+        return "Twap Slice"
     if view.trigger is not None:
         name = "Stop" if view.trigger.tpsl is Tpsl.SL else "Take Profit"
         return f"{name} {'Market' if view.trigger.is_market else 'Limit'}"
@@ -191,6 +196,7 @@ def fill(asset: EngineAsset, row: Fill) -> account.FillWire:
         crossed=row.crossed,
         fee=usd_text(row.fee),
         tid=row.tid,
+        twap_id=row.twap_id,
         cloid=UNSET if row.cloid is None else row.cloid,
         builder_fee=usd_text(row.builder_fee) if row.builder_fee else UNSET,
         liquidation=UNSET if row.liquidation is None else _liquidation(asset, row.liquidation),
@@ -199,6 +205,28 @@ def fill(asset: EngineAsset, row: Fill) -> account.FillWire:
 
 def _liquidation(asset: EngineAsset, row: FillLiquidation) -> account.Liquidation:
     return account.Liquidation(asset.price_text(row.mark_px), row.method, row.liquidated_user)
+
+
+def twap_slice_fill(asset: EngineAsset, row: Fill) -> dict[str, object]:
+    """A fill of a TWAP beside its id; inside, the id is null, as was recorded of the venue."""
+    return {"fill": msgspec.structs.replace(fill(asset, row), twap_id=None), "twapId": row.twap_id}
+
+
+def twap_state(asset: EngineAsset, row: TwapView) -> dict[str, object]:
+    """A TWAP as it is."""
+    return {
+        "coin": row.coin, "user": row.user, "side": side(row.is_buy), "sz": asset.size_text(row.size),
+        "executedSz": asset.size_text(row.executed), "executedNtl": usd_text(row.executed_notional),
+        "minutes": row.minutes, "reduceOnly": row.reduce_only, "randomize": row.randomize, "timestamp": row.time_ms,
+    }  # fmt: skip
+
+
+def twap_event(asset: EngineAsset, row: TwapEvent) -> dict[str, object]:
+    """A change of a TWAP's status; its time is in seconds."""
+    return {
+        "time": row.time_ms // 1_000, "state": twap_state(asset, row.twap), "status": {"status": row.status},
+        "twapId": row.twap.twap_id,
+    }  # fmt: skip
 
 
 def funding_delta(asset: EngineAsset, row: FundingEvent) -> account.FundingDelta:
@@ -264,5 +292,5 @@ def _joined(group: list[Fill]) -> Fill:
         time_ms=first.time_ms, start_position=first.start_position, dir=first.dir,
         closed_pnl=sum(row.closed_pnl for row in group), oid=first.oid, cloid=first.cloid, crossed=first.crossed,
         fee=sum(row.fee for row in group), builder_fee=sum(row.builder_fee for row in group), tid=first.tid,
-        action=first.action, liquidation=first.liquidation,
+        action=first.action, liquidation=first.liquidation, twap_id=first.twap_id,
     )  # fmt: skip

@@ -46,6 +46,10 @@ class Agents:
         """The named agents of ``master`` that are valid, in the order of their approval."""
         return [agent for agent in self._of(master) if agent.name and now_ms < agent.valid_until_ms]
 
+    def unnamed(self, master: str, now_ms: int) -> Agent | None:
+        """The agent without a name, while it is valid."""
+        return next((a for a in self._of(master) if not a.name and now_ms < a.valid_until_ms), None)
+
     def approve(self, master: str, address: str, full_name: str, now_ms: int, *, more: int = 0) -> str | None:
         """Approve ``address``, in place of the agent of the same name; the venue's refusal, or ``None`` when done.
 

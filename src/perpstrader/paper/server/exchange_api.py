@@ -186,8 +186,10 @@ class ExchangeApi:
                 return responses.DEFAULT
             case actions.ReserveRequestWeight():
                 return house.reserve_weight(world, action, user, now_ms, agent=actor.signer != user)
-            case actions.TwapOrder() | actions.TwapCancel():
-                return responses.err(f"{type(action).__struct_config__.tag} is not offered by this exchange.")
+            case actions.TwapOrder():
+                return orders_in.twap_order(world, user, action, now_ms)
+            case actions.TwapCancel():
+                return orders_in.twap_cancel(world, user, action, now_ms)
             case _:
                 return house.act(world, action, user, now_ms)
 

@@ -48,7 +48,9 @@ def act(world: World, action: HouseAction, user: str, now_ms: int) -> _Answer:
             return responses.DEFAULT if action.abstraction == "i" else _not_offered(action.abstraction)
 
 
-def reserve_weight(world: World, action: actions.ReserveRequestWeight, user: str, now_ms: int, *, agent: bool) -> _Answer:
+def reserve_weight(
+    world: World, action: actions.ReserveRequestWeight, user: str, now_ms: int, *, agent: bool
+) -> _Answer:
     """``reserveRequestWeight``, for the account itself."""
     if agent and not world.config.agents_reserve_weight:
         return responses.err("Agents cannot reserve request weight.")

@@ -81,9 +81,10 @@ def read(action: UnknownAction) -> HouseAction:
     if action.type not in KNOWN:
         raise WireError(f"there is no action {action.type!r}")
     try:
-        return msgspec.convert(action.fields, HouseAction)
+        known: HouseAction = msgspec.convert(action.fields, HouseAction)
     except msgspec.ValidationError as error:
         raise WireError(f"the action {action.type} is not understood: {error}") from None
+    return known
 
 
 def canonical(action: HouseAction) -> UnknownAction:

@@ -139,6 +139,39 @@ def _between(rows: Sequence[_Row], start_ms: int, end_ms: int) -> list[_Row]:
     return list(rows[begin : bisect_right(rows, end_ms, lo=begin, key=_time)])
 
 
+def twap_history(world: World, request: InfoRequest, visible_ms: int) -> object:
+    """``twapHistory``: newest first."""
+    return newest_twap_history(world, address(request.user), visible_ms)
+
+
+def newest_twap_history(world: World, user: str, visible_ms: int) -> list[object]:
+    """Changes of TWAPs, newest first."""
+    rows = world.exchange.twap_history(user)
+    return [shapes.twap_event(world.assets[row.twap.coin], row) for row in reversed(rows) if row.time_ms <= visible_ms]
+
+
+def twap_slice_fills(world: World, request: InfoRequest, visible_ms: int) -> object:
+    """``userTwapSliceFills``: the newest 2000, newest first."""
+    return newest_slice_fills(world, address(request.user), visible_ms)
+
+
+def newest_slice_fills(world: World, user: str, visible_ms: int) -> list[object]:
+    """At most 2000 fills of TWAPs, newest first."""
+    rows = _between(_slices(world, user), 0, visible_ms)
+    return [shapes.twap_slice_fill(world.assets[row.coin], row) for row in reversed(rows[-HISTORY_ROWS:])]
+
+
+def twap_slice_fills_by_time(world: World, request: InfoRequest, visible_ms: int) -> object:
+    """``userTwapSliceFillsByTime``: from ``startTime``, at most 2000, oldest first."""
+    end = visible_ms if request.end_time is None else min(request.end_time, visible_ms)
+    rows = _between(_slices(world, address(request.user)), request.start_time or 0, end)
+    return [shapes.twap_slice_fill(world.assets[row.coin], row) for row in rows[:HISTORY_ROWS]]
+
+
+def _slices(world: World, user: str) -> list[Fill]:
+    return [row for row in world.exchange.fills(user) if row.twap_id is not None]
+
+
 def user_rate_limit(world: World, request: InfoRequest, _: int) -> object:
     """``userRateLimit``."""
     user = address(request.user)
@@ -236,8 +269,13 @@ def web_data(world: World, user: str) -> dict[str, object]:
         "openOrders": shapes.frontend_orders(world.assets, world.exchange.open_orders(user)),
         "user": user, "serverTime": now_ms, "isVault": False, "agentAddress": None, "agentValidUntil": None,
         "meta": msgspec.to_builtins(world.meta), "assetCtxs": [world.ctx(coin, now_ms) for coin in world.assets],
-        "spotAssetCtxs": [], "twapStates": [],
+        "spotAssetCtxs": [], "twapStates": twap_states(world, user),
     }  # fmt: skip
+
+
+def twap_states(world: World, user: str) -> list[list[object]]:
+    """The running TWAPs as (id, state)."""
+    return [[row.twap_id, shapes.twap_state(world.assets[row.coin], row)] for row in world.exchange.twaps(user)]
 
 
 HANDLERS: Final[dict[str, Handler]] = {
@@ -245,6 +283,8 @@ HANDLERS: Final[dict[str, Handler]] = {
     "frontendOpenOrders": frontend_open_orders, "orderStatus": order_status, "historicalOrders": historical_orders,
     "userFills": user_fills, "userFillsByTime": user_fills_by_time, "userFunding": user_funding,
     "userNonFundingLedgerUpdates": user_ledger, "userRateLimit": user_rate_limit, "userFees": user_fees,
+    "twapHistory": twap_history, "userTwapSliceFills": twap_slice_fills,
+    "userTwapSliceFillsByTime": twap_slice_fills_by_time,
     "userRole": user_role, "extraAgents": extra_agents, "subAccounts": sub_accounts,
     "spotClearinghouseState": spot_clearinghouse_state, "userAbstraction": user_abstraction, "portfolio": portfolio,
     "webData2": lambda world, request, _: web_data(world, address(request.user)),

@@ -36,8 +36,7 @@ def read_request(body: bytes | msgspec.Raw) -> InfoRequest:
 def answer(world: World, request: InfoRequest, visible_ms: int) -> InfoAnswer:
     """The answer; raises ``WireError`` where the venue answers 422. Orders and fills show up to ``visible_ms``."""
     of_market = info_market.HANDLERS.get(request.type)
-    if of_market is not None:
-        value = of_market(world, request)
-    else:
-        value = _OF_USERS[request.type](world, request, visible_ms)
+    value = (
+        _OF_USERS[request.type](world, request, visible_ms) if of_market is None else of_market(world, request)
+    )
     return InfoAnswer(request.type, encode(value), len(value) if isinstance(value, list) else 0)

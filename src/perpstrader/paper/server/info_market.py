@@ -153,16 +153,16 @@ def all_perp_metas(world: World, _: InfoRequest) -> object:
     return [world.meta]
 
 
-def nothing(_: World, __: InfoRequest) -> object:
-    """A list that is always empty here."""
-    return []
+def perps_at_open_interest_cap(world: World, _: InfoRequest) -> object:
+    """``perpsAtOpenInterestCap``."""
+    return list(world.exchange.at_open_interest_cap())
 
 
 HANDLERS: Final[dict[str, Handler]] = {
     "meta": meta, "metaAndAssetCtxs": meta_and_asset_ctxs, "allMids": all_mids, "l2Book": l2_book,
     "candleSnapshot": candle_snapshot, "recentTrades": recent_trades, "fundingHistory": funding_history,
     "predictedFundings": predicted_fundings, "maxMarketOrderNtls": max_market_order_ntls,
-    "perpsAtOpenInterestCap": nothing, "exchangeStatus": exchange_status, "marginTable": margin_table,
-    "spotMeta": spot_meta, "spotMetaAndAssetCtxs": spot_meta_and_asset_ctxs, "perpDexs": perp_dexs,
-    "allPerpMetas": all_perp_metas,
+    "perpsAtOpenInterestCap": perps_at_open_interest_cap, "exchangeStatus": exchange_status,
+    "marginTable": margin_table, "spotMeta": spot_meta, "spotMetaAndAssetCtxs": spot_meta_and_asset_ctxs,
+    "perpDexs": perp_dexs, "allPerpMetas": all_perp_metas,
 }  # fmt: skip

@@ -100,6 +100,34 @@ def batch_modify(world: World, user: str, action: actions.BatchModify, now_ms: i
     return responses.ok("order", statuses)
 
 
+def twap_order(world: World, user: str, action: actions.TwapOrder, now_ms: int) -> dict[str, object]:
+    """``twapOrder``: its status is an object of its own."""
+    wanted = action.twap
+    asset = asset_at(world, wanted.a)
+    size = RejectCode.UNKNOWN_ASSET if asset is None else asset.size_from_text(wanted.s)
+    if asset is None or isinstance(size, RejectCode):
+        assert isinstance(size, RejectCode)
+        started: int | Rejected = Rejected(Reject(code=size, asset=None if asset is None else asset.index))
+    else:
+        started = world.exchange.start_twap(
+            user, asset.coin, size, wanted.m, now_ms, is_buy=wanted.b, reduce_only=wanted.r, randomize=wanted.t
+        )
+    if isinstance(started, Rejected):
+        status: dict[str, object] = {"error": reject_text(started.reject, user, world.exchange.assets)}
+    else:
+        status = {"running": {"twapId": started}}
+    return {"status": "ok", "response": {"type": "twapOrder", "data": {"status": status}}}
+
+
+def twap_cancel(world: World, user: str, action: actions.TwapCancel, now_ms: int) -> dict[str, object]:
+    """``twapCancel``."""
+    answer = world.exchange.cancel_twap(user, coin_at(world, action.a), action.t, now_ms)
+    status: object = "success"
+    if isinstance(answer, Rejected):
+        status = {"error": reject_text(answer.reject, user, world.exchange.assets)}
+    return {"status": "ok", "response": {"type": "twapCancel", "data": {"status": status}}}
+
+
 def done(world: World, user: str, answer: Answer) -> dict[str, object]:
     """The answer to an action without statuses."""
     if isinstance(answer, Done):

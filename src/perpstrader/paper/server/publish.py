@@ -13,18 +13,25 @@ from perpstrader.paper.engine import (
     LedgerEvent,
     LiquidationEvent,
     MarketUpdate,
+    OrderStatus,
     OrderUpdate,
     TradeEvent,
+    TwapEvent,
 )
 from perpstrader.paper.server import account_shapes as shapes
-from perpstrader.paper.server import info_account, info_market, market_shapes
+from perpstrader.paper.server import info_market, market_shapes
+from perpstrader.paper.server.snapshots import Snapshots
 from perpstrader.paper.server.topics import Topic, Topics
 from perpstrader.paper.server.world import World
 from perpstrader.venue.wire import account, ws
 
 SECOND_MS: Final = 1_000
-_ON_CHANGE: Final = ("openOrders", "clearinghouseState", "activeAssetData", "webData2", "userHistoricalOrders")
-_WITH_MARKS: Final = ("clearinghouseState", "activeAssetData", "webData2")
+_ON_CHANGE: Final = (
+    "openOrders", "clearinghouseState", "allDexsClearinghouseState", "activeAssetData", "webData2", "webData3",
+    "spotState", "twapStates",
+)  # fmt: skip
+_WITH_MARKS: Final = ("clearinghouseState", "allDexsClearinghouseState", "activeAssetData", "webData2")
+_EACH_SECOND: Final = ("allMids", "assetCtxs", "allDexsAssetCtxs")
 _QUIET_CANCELS: Final = frozenset({"canceled", "reduceOnlyCanceled"})
 """Cancels that ``userEvents`` does not report as the venue's own (API sheet 6.2)."""
 
@@ -38,6 +45,7 @@ class Publisher:
         self._world = world
         self._topics = topics
         self._due_ms = 0
+        self.snapshots = Snapshots(world)
 
     # --- the market ---
 
@@ -47,9 +55,9 @@ class Publisher:
         for topic in topics.of("bbo", coin):
             self._bbo(topic, coin, update.time_ms)
         for topic in topics.of("activeAssetCtx", coin):
-            topic.send(self._ctx_frame(coin, now_ms))
+            topic.send(self.snapshots.ctx(coin, now_ms))
         for topic in topics.of("l2Book", coin):
-            topic.send(self._book_frame(topic.subscription))
+            topic.send(self.snapshots.book(topic.subscription))
         if update.trades:
             self._trades(coin, self._world.trades.from_feed(update))
 
@@ -64,12 +72,6 @@ class Publisher:
             None if ask is None else market_shapes.level(asset, ask),
         )
         topic.send(ws.BBO.frame(ws.Bbo(coin, time_ms, best)))
-
-    def _ctx_frame(self, coin: str, now_ms: int) -> bytes:
-        return ws.ACTIVE_ASSET_CTX.frame(ws.ActiveAssetCtx(coin, self._world.ctx(coin, now_ms)))
-
-    def _book_frame(self, wanted: ws.Subscription) -> bytes:
-        return ws.L2_BOOK.frame(info_market.book(self._world, wanted.coin or "", wanted.n_sig_figs, wanted.mantissa))
 
     def _trades(self, coin: str, rows: list[TradeEvent]) -> None:
         for topic in self._topics.of("trades", coin):
@@ -88,8 +90,9 @@ class Publisher:
         if now_ms < self._due_ms:
             return
         self._due_ms = now_ms + SECOND_MS
-        for topic in self._topics.of("allMids", ""):
-            topic.send(ws.ALL_MIDS.frame(ws.AllMidsData(self._world.mids())))
+        for kind in _EACH_SECOND:
+            for topic in self._topics.of(kind, ""):
+                self._send_snapshot(topic)
         for kind in _WITH_MARKS:
             for topic in self._topics.of_kind(kind):
                 if self._world.exchange.account_state(topic.subscription.user or "").positions:
@@ -144,16 +147,37 @@ class Publisher:
             ledger = [shapes.ledger_update(assets, row) for row in events if isinstance(row, LedgerEvent)]
             if ledger:
                 _send(topics, ws.USER_LEDGER.frame(ws.UserLedgerUpdates(user, ledger)))
+        self._user_rest(user, events)
         if topics := self._topics.of("userEvents", user):
             for event in self._user_events(events):
-                _send(topics, ws.USER_EVENTS.frame(event))
+                _send(topics, ws.encode({"channel": ws.USER_EVENTS.name, "data": event}))
 
-    def _user_events(self, events: list[Event]) -> list[ws.UserEvent]:
+    def _user_rest(self, user: str, events: list[Event]) -> None:
+        """Order history, TWAPs and notifications."""
         assets = self._world.assets
-        shown: list[ws.UserEvent] = []
+        for kind, name, rows in (
+            ("userHistoricalOrders", "orderHistory", [
+                shapes.order_record(assets, OrderStatus(row.order, row.status, row.status_ms))
+                for row in events if isinstance(row, OrderUpdate)
+            ]),
+            ("userTwapSliceFills", "twapSliceFills", _slice_fills(assets, events)),
+            ("userTwapHistory", "history", _twap_history(assets, events)),
+        ):  # fmt: skip
+            if rows and (topics := self._topics.of(kind, user)):
+                _send(topics, ws.encode({"channel": kind, "data": {"user": user, name: rows}}))
+        if topics := self._topics.of("notification", user):
+            for row in events:
+                if isinstance(row, LiquidationEvent):
+                    text = f"{len(row.positions)} position(s) liquidated: " + ", ".join(c for c, _ in row.positions)
+                    _send(topics, ws.NOTIFICATION.frame(ws.Notification(text)))
+
+    def _user_events(self, events: list[Event]) -> list[object]:
+        assets = self._world.assets
+        shown: list[object] = []
         fills = [shapes.fill(assets[row.fill.coin], row.fill) for row in events if isinstance(row, FillEvent)]
         if fills:
             shown.append(ws.UserEvent(fills=fills))
+        shown.extend(_twap_events(assets, events))
         cancels = [
             ws.NonUserCancel(row.order.coin, row.order.oid)
             for row in events
@@ -168,67 +192,10 @@ class Publisher:
                 shown.append(ws.UserEvent(liquidation=shapes.liquidation_event(row)))
         return shown
 
-    # --- what a new subscriber gets at once ---
-
     def _send_snapshot(self, topic: Topic) -> None:
-        frame = self.snapshot(topic.subscription)
+        frame = self.snapshots.frame(topic.subscription)
         if frame is not None:
             topic.send(frame)
-
-    def snapshot(self, wanted: ws.Subscription) -> bytes | None:
-        """The first frame of a stream, or ``None`` for one that begins with the next change."""
-        return self._market_snapshot(wanted) if wanted.user is None else self._user_snapshot(wanted, wanted.user)
-
-    def _market_snapshot(self, wanted: ws.Subscription) -> bytes | None:
-        world, coin = self._world, wanted.coin or ""
-        match wanted.type:
-            case "allMids":
-                return ws.ALL_MIDS.frame(ws.AllMidsData(world.mids()))
-            case "l2Book":
-                return self._book_frame(wanted)
-            case "bbo":
-                asset, rows = world.assets[coin], world.exchange.top(coin)
-                best = [None if row is None else market_shapes.level(asset, row) for row in rows]
-                return ws.BBO.frame(ws.Bbo(coin, world.now_ms(), (best[0], best[1])))
-            case "trades":
-                return ws.TRADES.frame([info_market.trade(world, row) for row in world.trades.newest(coin)])
-            case "activeAssetCtx" if world.exchange.market(coin).mark is not None:
-                return self._ctx_frame(coin, world.now_ms())
-            case _:
-                return None
-
-    def _user_snapshot(self, wanted: ws.Subscription, user: str) -> bytes | None:
-        world = self._world
-        now_ms = world.now_ms()
-        match wanted.type:
-            case "userFills":
-                rows = info_account.newest_fills(world, user, now_ms, aggregate=bool(wanted.aggregate_by_time))
-                return ws.USER_FILLS.frame(ws.UserFills(user, rows, is_snapshot=True))
-            case "userFundings":
-                paid = [shapes.funding_event(world.assets[row.coin], row) for row in world.exchange.funding(user)]
-                return ws.USER_FUNDINGS.frame(ws.UserFundings(user, paid, is_snapshot=True))
-            case "userNonFundingLedgerUpdates":
-                moved = [shapes.ledger_update(world.assets, row) for row in world.exchange.ledger(user)]
-                return ws.USER_LEDGER.frame(ws.UserLedgerUpdates(user, moved, is_snapshot=True))
-            case "userHistoricalOrders":
-                history = [shapes.order_record(world.assets, row) for row in world.exchange.historical_orders(user)]
-                return ws.encode(
-                    {"channel": wanted.type, "data": {"user": user, "orderHistory": history, "isSnapshot": True}}
-                )
-            case "openOrders":
-                orders = shapes.frontend_orders(world.assets, world.exchange.open_orders(user))
-                return ws.OPEN_ORDERS.frame(ws.OpenOrdersData("", user, orders))
-            case "clearinghouseState":
-                state = info_account.account_state(world, user)
-                return ws.CLEARINGHOUSE_STATE.frame(ws.ClearinghouseData("", user, state))
-            case "activeAssetData":
-                coin = wanted.coin or ""
-                view = world.exchange.asset_account(user, coin)
-                return ws.ACTIVE_ASSET_DATA.frame(shapes.active_asset_data(world.assets[coin], view, user))
-            case "webData2":
-                return ws.encode({"channel": wanted.type, "data": info_account.web_data(world, user)})
-            case _:
-                return None
 
 
 def _is_venues_cancel(status: str) -> bool:
@@ -238,3 +205,20 @@ def _is_venues_cancel(status: str) -> bool:
 def _send(topics: Sequence[Topic], frame: bytes) -> None:
     for topic in topics:
         topic.send(frame)
+
+
+def _slice_fills(assets: shapes.Assets, events: Sequence[Event]) -> list[object]:
+    return [
+        shapes.twap_slice_fill(assets[row.fill.coin], row.fill)
+        for row in events
+        if isinstance(row, FillEvent) and row.fill.twap_id is not None
+    ]
+
+
+def _twap_history(assets: shapes.Assets, events: Sequence[Event]) -> list[object]:
+    return [shapes.twap_event(assets[row.twap.coin], row) for row in events if isinstance(row, TwapEvent)]
+
+
+def _twap_events(assets: shapes.Assets, events: Sequence[Event]) -> list[object]:
+    rows = {"twapHistory": _twap_history(assets, events), "twapSliceFills": _slice_fills(assets, events)}
+    return [{name: found} for name, found in rows.items() if found]

@@ -19,6 +19,11 @@ _CODES: Final = {
     RejectCode.MARKET_ORDER_NO_LIQUIDITY: ErrorCode.NO_LIQUIDITY,
     RejectCode.ORACLE: ErrorCode.ORACLE,
     RejectCode.PERP_MAX_POSITION: ErrorCode.PERP_MAX_POSITION,
+    RejectCode.OI_CAP_INCREASE: ErrorCode.OI_CAP_INCREASE,
+    RejectCode.OI_CAP_FLIP: ErrorCode.OI_CAP_FLIP,
+    RejectCode.OI_CAP_AGGRESSIVE: ErrorCode.OI_CAP_AGGRESSIVE,
+    RejectCode.OI_INCREASE: ErrorCode.OI_INCREASE,
+    RejectCode.DUPLICATE_CLOID: ErrorCode.DUPLICATE_CLOID,
     RejectCode.MISSING_ORDER: ErrorCode.MISSING_ORDER,
     RejectCode.INVALID_PRICE: ErrorCode.INVALID_PRICE,
     RejectCode.INVALID_SIZE: ErrorCode.INVALID_SIZE,
@@ -36,6 +41,9 @@ _CODES: Final = {
     RejectCode.MUST_DEPOSIT: ErrorCode.MUST_DEPOSIT,
     RejectCode.LEVERAGE_SWITCH: ErrorCode.LEVERAGE_SWITCH,
     RejectCode.NOT_ISOLATED: ErrorCode.NOT_ISOLATED,
+    RejectCode.TWAP_REDUCE_ONLY: ErrorCode.TWAP_REDUCE_ONLY,
+    RejectCode.TWAP_DURATION: ErrorCode.TWAP_DURATION,
+    RejectCode.TWAP_MISSING: ErrorCode.TWAP_MISSING,
     RejectCode.INVALID_LEVERAGE: ErrorCode.INVALID_LEVERAGE,
     RejectCode.INSUFFICIENT_WITHDRAWAL: ErrorCode.WITHDRAWAL_BALANCE,
     RejectCode.SCHEDULE_TOO_EARLY: ErrorCode.SCHEDULE_TOO_EARLY,
@@ -62,7 +70,8 @@ _ACTION_LEVEL: Final = frozenset(
     {
         RejectCode.MUST_DEPOSIT, RejectCode.INSUFFICIENT_WITHDRAWAL, RejectCode.SCHEDULE_TOO_EARLY,
         RejectCode.SCHEDULE_VOLUME, RejectCode.SCHEDULE_FIRES, RejectCode.INVALID_LEVERAGE,
-        RejectCode.LEVERAGE_SWITCH, RejectCode.NOT_ISOLATED,
+        RejectCode.LEVERAGE_SWITCH, RejectCode.NOT_ISOLATED, RejectCode.TWAP_REDUCE_ONLY, RejectCode.TWAP_DURATION,
+        RejectCode.TWAP_MISSING,
     }
 )  # fmt: skip
 """Refusals of a whole action; their texts carry no asset."""
@@ -75,6 +84,7 @@ def reject_text(reject: Reject, user: str, assets: tuple[EngineAsset, ...]) -> s
         "minimum": _number(reject, reject.limit),
         "maximum": _number(reject, reject.limit),
         "required": _number(reject, reject.limit),
+        "minutes": _number(reject, reject.value),
         "limit": _number(reject, reject.limit),
         "asked": _number(reject, reject.value),
         "traded": _number(reject, reject.value),

@@ -50,6 +50,11 @@ class World:
         day = self.candles.day(coin, now_ms)
         return market_shapes.asset_ctx(self.assets[coin], self.exchange.market(coin), day.lots, day.day_ago_px)
 
+    def ctxs(self) -> list[market.AssetCtx]:
+        """The live figures of all coins, in the order of their index."""
+        now_ms = self.now_ms()
+        return [self.ctx(coin, now_ms) for coin in self.assets]
+
     def mids(self) -> dict[str, str]:
         """Every coin's mid that has a price."""
         shown = {
