@@ -1,4 +1,8 @@
-"""The words of the field: signals, verdicts, orders, fills, positions, portfolios, traces; money and rounding."""
+"""The words of the field: signals, verdicts, orders, fills, positions, portfolios, traces; money and rounding.
+
+Small frozen values that come in great numbers are ``gc=False``: nothing in them can lead back to them, and the garbage
+collector, which would look at each of them again and again, takes up to half of the time of reading a trace.
+"""
 
 from perpstrader.domain.cloids import CloidParts, make_cloid, make_unrecorded_exit_cloid, read_cloid
 from perpstrader.domain.errors import (

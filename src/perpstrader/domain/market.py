@@ -18,7 +18,7 @@ INTERVAL_MS: Final = {
 """Bar lengths in milliseconds: the venue's (API sheet 1.1), and those below a minute of the paper exchange."""
 
 
-class Candle(msgspec.Struct, frozen=True, kw_only=True):
+class Candle(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A closed bar from ``open_ms`` to ``close_ms`` inclusive; ``volume`` in base units."""
 
     symbol: str
@@ -33,14 +33,14 @@ class Candle(msgspec.Struct, frozen=True, kw_only=True):
     trades: int = 0
 
 
-class BookLevel(msgspec.Struct, frozen=True):
+class BookLevel(msgspec.Struct, gc=False, frozen=True):
     """Price and size of one level of a book."""
 
     price: Decimal
     size: Decimal
 
 
-class BarHistory(msgspec.Struct, frozen=True, kw_only=True):
+class BarHistory(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """The closed bars of one symbol: ``unbroken`` of them end with the newest without a gap (as far as anybody looks),
     ``volume`` is the newest one's in base units.
     """
@@ -51,7 +51,7 @@ class BarHistory(msgspec.Struct, frozen=True, kw_only=True):
     volume: Decimal | None = None
 
 
-class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+class MarketSnapshot(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """The newest prices of one symbol with the venue times they carry; ``version`` grows with each change.
 
     ``mark``, ``oracle``, ``mid`` and ``last`` are four different series. ``funding_rate`` is hourly. Depths are base

@@ -71,14 +71,14 @@ def tick_exponent(price: Decimal, size_decimals: int) -> int:
     return min(0, max(by_figures, by_decimals))
 
 
-class MarginTier(msgspec.Struct, frozen=True):
+class MarginTier(msgspec.Struct, gc=False, frozen=True):
     """Above ``lower_bound_usd`` of notional at most ``max_leverage`` applies (API sheet 7.2)."""
 
     lower_bound_usd: Decimal
     max_leverage: int
 
 
-class AssetSpec(msgspec.Struct, frozen=True, kw_only=True):
+class AssetSpec(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What the venue's metadata says of one perpetual; the rules of rounding hang on it.
 
     ``index`` is the asset id in actions and belongs to the network that the metadata came from.

@@ -21,7 +21,7 @@ class Protection(enum.StrEnum):
     EXEMPT = "exempt"
 
 
-class ProtectiveStop(msgspec.Struct, frozen=True, kw_only=True):
+class ProtectiveStop(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A reduce-only stop that the venue lists: its oid, size and trigger were read there."""
 
     oid: int
@@ -32,7 +32,7 @@ class ProtectiveStop(msgspec.Struct, frozen=True, kw_only=True):
     confirmed_ms: int
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True):
+class Position(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One net position of one symbol from flat to flat (its *episode*).
 
     ``size`` is positive base units, ``entry_price`` our own size-weighted cost, ``unrealized_usd`` at ``mark_price``
@@ -81,7 +81,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         return abs(self.mark_price - self.liquidation_price) / self.mark_price
 
 
-class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+class Reservation(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Exposure that is approved or in flight and not yet a position; it counts against every limit (S32)."""
 
     number: int

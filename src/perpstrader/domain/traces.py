@@ -27,14 +27,14 @@ class TraceKind(enum.StrEnum):
     INCIDENT = "incident"
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Step(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One line of what happened, in words, with its time."""
 
     time_ms: int
     text: str
 
 
-class PortfolioDigest(msgspec.Struct, frozen=True, kw_only=True):
+class PortfolioDigest(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """The account at the moment of the decision, as numbers in text."""
 
     version: int
@@ -80,7 +80,7 @@ class DecisionInputs(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
-class StoredBars(msgspec.Struct, frozen=True, kw_only=True):
+class StoredBars(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Closed bars of one symbol that lie apart from the record, where decisions share them.
 
     ``runs`` are pieces without a gap, oldest first: the opening time of the first bar, and how many; a bar takes

@@ -103,7 +103,7 @@ class Reason(enum.StrEnum):
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
+class Check(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One rule with what it saw and what it allows: ``passed`` is ``value`` compared with ``limit`` at the documented
     edge.
     """
@@ -115,7 +115,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class Refusal(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """One reason against a signal: the number, the limit, and what a person can do about it."""
 
     reason: Reason
