@@ -6,10 +6,11 @@ Gathered are ungrouped entries, post-only ones apart from the others because the
 * **Expiry.** An action has one. The tightest of its orders is taken: an order then dies no later than its caller
   believes, so that what the caller proves after *its* expiry (S11) holds. Orders whose expiries differ by more than
   ``SPREAD_MS`` do not share, nor those with and without one.
-* **Refused as a whole.** For one bad order the venue may refuse an action without saying which it was (API sheet 2.3).
-  Nothing of it was executed, and nothing is sent again here. Whoever the words are true of is told them; everybody else
-  that the action was shared, which is no reason never to try again. For a while after that each goes alone, so that the
-  next attempt of each learns its own truth.
+* **Refused as a whole.** What is off tick or lot, or too small, goes alone (``venue.gathering``). Still, for one bad
+  order the venue may refuse an action without saying which it was (API sheet 2.3). Nothing of it was executed, and
+  nothing is sent again here. Whoever the words are true of is told them; everybody else that the action was shared,
+  which is no reason never to try again. For a while after that each goes alone, so that the next attempt of each learns
+  its own truth.
 * **Cancelled callers** take their part out as long as it has not left; the others do not notice.
 """
 

@@ -13,6 +13,7 @@ from perpstrader.venue.coalescing import Batches
 from perpstrader.venue.encoding import ActionEncoder
 from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.skew import VenueClock
+from perpstrader.venue.wire.limits import MIN_NOTIONAL_USD
 from perpstrader.venue.writes import Sent
 
 _BY_CLOID: Final = "cloid"
@@ -39,7 +40,7 @@ class GatheredWrites(VenueCalls):
         expires_ms: int | None = None, answer_ms: int | None = None,
     ) -> Sequence[c.OrderAck]:  # fmt: skip
         """See the contract; what is no ungrouped entry goes out at once and alone."""
-        if not may_be_gathered(orders, grouping):
+        if not (may_be_gathered(orders, grouping) and all(map(self._is_sound, orders))):
             return await super().place(orders, grouping=grouping, expires_ms=expires_ms, answer_ms=answer_ms)
         post_only = orders[0].tif is TimeInForce.ALO
         return await self.entries.send((post_only, answer_ms), self._wires(orders), expires_ms)
@@ -61,6 +62,13 @@ class GatheredWrites(VenueCalls):
         await self.entries.close()
         await self.cancels.close()
         await super().close()
+
+    def _is_sound(self, order: c.OrderRequest) -> bool:
+        """False for what the venue would refuse before it looks at the market: with it goes all that is beside it."""
+        asset = self._assets.get(order.symbol)
+        if asset is None or not (asset.is_price(order.limit_price) and asset.is_size(order.size)):
+            return False
+        return order.size * order.limit_price >= MIN_NOTIONAL_USD
 
     async def _gather_cancels(
         self, how: str, named: Sequence[tuple[str, str]] | Sequence[tuple[str, int]], fast: bool
