@@ -12,6 +12,7 @@ from perpstrader.settings.fields import Fraction, Host, Milliseconds, OptionalMi
 
 Build = Literal["optimized", "baseline"]
 ShadowBuild = Literal["optimized", "baseline", "shadow"]
+Way = Literal["http", "websocket"]
 
 
 class TraceSettings(Section):
@@ -188,6 +189,17 @@ class ClientSettings(Section):
     orders_ttl_ms: OptionalMilliseconds = setting(1_000, "Life of cached open orders.", unit="ms")
     book_ttl_ms: OptionalMilliseconds = setting(500, "Life of a cached book.", unit="ms")
     meta_ttl_ms: OptionalMilliseconds = setting(3_600_000, "Life of cached metadata.", unit="ms")
+    streamed_reads: bool = setting(
+        True, "Whether mids, books, the account and its orders are followed on the streams, to answer reads from them.",
+        why="a read that the streams answer costs no request and no wait",
+    )  # fmt: skip
+    reads_by: Way = setting(
+        "http", "How reads are asked for; by WebSocket over the streams' connection, by HTTP while that is down.",
+    )  # fmt: skip
+    actions_by: Way = setting(
+        "http", "How orders and cancels are sent; in the same two ways.",
+        why="by WebSocket costs a quarter, but a connection that ends leaves all that was under way on it unknown",
+    )  # fmt: skip
     connect_timeout_ms: int = setting(3_000, "Longest time to connect.", unit="ms", gt=0, le=120_000)
     request_timeout_ms: int = setting(10_000, "Longest time of one request.", unit="ms", gt=0, le=120_000)
     coalesce_window_ms: int = setting(

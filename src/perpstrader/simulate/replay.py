@@ -125,7 +125,9 @@ def for_replay(settings: Settings, feed: Feed, bar_ms: int) -> Settings:
 def pace_of(bar_ms: int) -> Pace:
     """How often the loops of a replay look that only make sure: each bar whether stops are in place, silences daily."""
     calm_s = max(60.0, bar_ms / 1000)
-    return Pace(ping_s=DAY_S, protection_s=calm_s, records_s=DAY_S, guard_s=calm_s, recovery_s=calm_s)
+    return Pace(
+        ping_s=DAY_S, protection_s=calm_s, records_s=DAY_S, guard_s=calm_s, recovery_s=calm_s, streamed_reads=False
+    )  # fmt: skip
 
 
 class _Job(msgspec.Struct, frozen=True, kw_only=True):

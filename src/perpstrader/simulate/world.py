@@ -34,7 +34,9 @@ LEAD_MS: Final = 1_000
 """The virtual clock starts this long before the feed's first instant."""
 
 _MICRO: Final = 1_000_000
-REPLAY_PACE: Final = Pace(ping_s=86_400.0, protection_s=60.0, records_s=3_600.0, recovery_s=60.0, guard_s=60.0)
+REPLAY_PACE: Final = Pace(
+    ping_s=86_400.0, protection_s=60.0, records_s=3_600.0, recovery_s=60.0, guard_s=60.0, streamed_reads=False
+)  # fmt: skip
 
 
 class World(msgspec.Struct, kw_only=True):

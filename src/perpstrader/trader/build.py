@@ -46,6 +46,7 @@ from perpstrader.traces.postgres import BotName, Server
 from perpstrader.trader.account import Identity, check_signer, open_books
 from perpstrader.trader.agent import AgentLease
 from perpstrader.trader.alarms import Alarms
+from perpstrader.trader.clients import make_client, routed, streamed_reads, watch_reads
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.counters import RunCounters
 from perpstrader.trader.cycle import Cycle
@@ -65,15 +66,12 @@ from perpstrader.trader.warming import WarmUp
 from perpstrader.trader.wiring import Wiring
 from perpstrader.venue.address_budget import AddressBudget
 from perpstrader.venue.bars import BarGap
-from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
 from perpstrader.venue.budget import IpBudget
 from perpstrader.venue.budgeted import BudgetedTransport
-from perpstrader.venue.client import HyperliquidClient
-from perpstrader.venue.encoding import WireEncoder
+from perpstrader.venue.calls import VenueCalls
 from perpstrader.venue.market_data import MarketData
 from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.signer import Signer
-from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.streams import Streams
 
 _SPENT_KEY: Final = "ip_weight_spent"
@@ -122,9 +120,10 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     journal = Journal(deps.store, deps.clock, wiring.failed, stages.state_commit)
     breakers = await make_breakers(settings, deps.clock, deps.rng, deps.store, journal, wiring.failed)
     recorder.watch = breakers.watch(TRACES)
-    transport = GuardedTransport(deps.transport, breakers.watch(VENUE))
+    route = routed(deps.transport, deps.clock, settings.client)
+    transport = GuardedTransport(route, breakers.watch(VENUE))
     budgeted = await _budgeted(settings, deps, transport, journal)
-    client = await _client(settings, deps, budgeted or transport, journal, stages)
+    client = await _client(settings, deps, budgeted or transport, journal, stages, wiring)
     assets = dict(await client.metadata())
     symbols = traded_symbols(settings, assets)
     books = await open_books(deps.store, client)
@@ -159,13 +158,14 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     trader.agent = await _agent(settings, deps, desk)
     _surround(settings, deps, trader, risk, runners, breakers, transport)
     interval = interval_name(settings.bar_ms)
-    trader.streams = _streams(deps, client, trader, symbols, interval, wiring, pool)
+    trader.streams = _streams(settings, deps, route, client, trader, symbols, interval, wiring, pool)
     trader.warm_up = WarmUp(client, market, symbols, interval, settings.bar_ms, wiring.note)
     bot = BotName(account=client.account_address, network=settings.venue.network, epoch=deps.store.epoch)
     trader.shipper = await make_shipper(
         settings, deps.traces, deps.trace_server, bot, deps.clock, deps.rng, recorder
     )
     watch_counts(monitor, trader)
+    watch_reads(monitor, client)
     if budgeted is not None:
         _watch_budget(monitor, trader, budgeted)
     await recorder.take_up(await deps.store.read(lambda tx: tx.episodes.active()))
@@ -244,8 +244,8 @@ async def _budgeted(
 
 
 async def _client(
-    settings: Settings, deps: Deps, limited: Transport, journal: Journal, stages: Stages
-) -> HyperliquidClient:
+    settings: Settings, deps: Deps, limited: Transport, journal: Journal, stages: Stages, wiring: Wiring
+) -> VenueCalls:
     """The build that the rollout asks for; both keep their nonces above what was ever used (S12)."""
     clock, mainnet = deps.clock, settings.venue.is_mainnet
     signer = Signer(deps.identity.private_key, mainnet=mainnet)
@@ -253,34 +253,7 @@ async def _client(
     nonces = NonceSource(
         clock, last, lambda nonce: journal.later(lambda tx: tx.meta.raise_nonce(signer.address, nonce))
     )
-    account, vault = deps.identity.account, settings.venue.vault_address
-    timeout_s = settings.client.request_timeout_ms / 1000
-    transport = MeasuredTransport(limited, stages)
-    client: HyperliquidClient
-    if settings.rollout.client == "baseline":
-        client = BaselineClient(
-            transport,
-            clock,
-            deps.identity.private_key,
-            nonces,
-            account=account,
-            mainnet=mainnet,
-            vault_address=vault,
-            timeout_s=timeout_s,
-            venue_clock=VenueClock(clock),
-        )
-    else:
-        client = HyperliquidClient(
-            transport,
-            clock,
-            WireEncoder(signer),
-            nonces,
-            account=account,
-            vault_address=vault,
-            timeout_s=timeout_s,
-            venue_clock=VenueClock(clock),
-            coalesce_ms=settings.client.coalesce_window_ms,
-        )
+    client = make_client(settings, deps.identity, MeasuredTransport(limited, stages), clock, nonces, wiring.note)
     await client.venue_time_ms()
     await check_signer(client, signer.address, settings)
     return client
@@ -297,7 +270,7 @@ async def _agent(settings: Settings, deps: Deps, desk: Desk) -> AgentLease:
 async def _desk(
     settings: Settings,
     deps: Deps,
-    client: HyperliquidClient,
+    client: VenueCalls,
     assets: dict[str, AssetSpec],
     market: MarketData,
     journal: Journal,
@@ -334,13 +307,15 @@ async def _desk(
 
 
 def _streams(
-    deps: Deps, client: HyperliquidClient, trader: Trader, symbols: tuple[str, ...], interval: str, wiring: Wiring,
-    pool: TaskPool,
+    settings: Settings, deps: Deps, route: Transport, client: VenueCalls, trader: Trader, symbols: tuple[str, ...],
+    interval: str, wiring: Wiring, pool: TaskPool,
 ) -> Streams:  # fmt: skip
+    follows = settings.client.streamed_reads and deps.pace.streamed_reads
     return Streams(
-        deps.transport, deps.clock, client.venue_clock, trader.market, trader, account=client.account_address,
+        route, deps.clock, client.venue_clock, trader.market, trader, account=client.account_address,
         symbols=symbols, interval=interval, rng=deps.rng, note=wiring.note,
         on_gap=lambda gap: _fill_gap(pool, client, trader.cycle, interval, gap), ping_interval_s=deps.pace.ping_s,
+        reads=streamed_reads(client) if follows else None,
     )  # fmt: skip
 
 
@@ -386,7 +361,7 @@ def _fixed_stops(settings: Settings, runners: Sequence[StrategyRunner]) -> froze
     return frozenset(runner.strategy.name for entry, runner in pairs if not entry.moves_stops)
 
 
-def _fill_gap(pool: TaskPool, client: HyperliquidClient, cycle: Cycle, interval: str, gap: BarGap) -> None:
+def _fill_gap(pool: TaskPool, client: VenueCalls, cycle: Cycle, interval: str, gap: BarGap) -> None:
     """Bars that the stream skipped are read for the history; nobody acts on a bar that is long over."""
 
     async def fetch() -> None:

@@ -56,13 +56,17 @@ GUARD_DEADLINE_MS: Final = 600_000
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How often the loops look that only make sure, in seconds; what happens is acted on at once, whatever the pace."""
+    """How often the loops look that only make sure, in seconds; what happens is acted on at once, whatever the pace.
+
+    Without ``streamed_reads`` the streams that only answer reads are not followed: in a replay nobody asks them.
+    """
 
     ping_s: float = 20.0
     protection_s: float = 1.0
     records_s: float = 5.0
     guard_s: float = 1.0
     recovery_s: float = 0.0
+    streamed_reads: bool = True
 
 
 REAL_TIME: Final = Pace()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from perpstrader.domain import INTERVAL_MS, Candle, VenueError
-from perpstrader.venue.client import HyperliquidClient
+from perpstrader.venue.calls import VenueCalls
 from perpstrader.venue.market_data import MarketData
 
 _BARS: Final = 300
@@ -24,7 +24,7 @@ class WarmUp:
     """
 
     def __init__(
-        self, client: HyperliquidClient, market: MarketData, symbols: Sequence[str], interval: str, bar_ms: int,
+        self, client: VenueCalls, market: MarketData, symbols: Sequence[str], interval: str, bar_ms: int,
         note: Callable[[str, str], None],
     ) -> None:  # fmt: skip
         self._client = client
