@@ -39,6 +39,7 @@ class PaperPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``enforce_limits`` is for request weights, WebSocket limits and address budgets alike; ``latency`` for every
     client; ``faults`` are rules as ``faults.parse`` reads them, which ``fault_control`` lets change while it runs.
+    ``engine`` and ``venue`` are the rules, as far as the fields here do not say them.
     """
 
     seed: int = 1
@@ -52,6 +53,8 @@ class PaperPlan(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...] = ()
     fault_control: bool = False
     live: LivePlan | None = None
+    engine: EngineConfig = EngineConfig()
+    venue: VenueConfig = VenueConfig()
 
 
 class PaperExchange:
@@ -87,10 +90,11 @@ async def open_paper(plan: PaperPlan, data_dir: Path | None, clock: Clock) -> As
             if store is not None:
                 stack.callback(store.close)
             feed = await _feed(plan, clock, store, stack)
-            config = VenueConfig(
-                network=plan.network, enforce_ip_limits=plan.enforce_limits, enforce_address_budget=plan.enforce_limits
+            limited = plan.enforce_limits
+            config = msgspec.structs.replace(
+                plan.venue, network=plan.network, enforce_ip_limits=limited, enforce_address_budget=limited
             )
-            engine_config = EngineConfig(queue_model=plan.queue_model)
+            engine_config = msgspec.structs.replace(plan.engine, queue_model=plan.queue_model)
             venue = build_venue(feed, clock, config=config, engine_config=engine_config, store=store)
             if rules or plan.fault_control:
                 venue.set_faults(RandomFaults(Random(f"{plan.seed}:faults"), rules))

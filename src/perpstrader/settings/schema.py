@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from perpstrader.domain.money import plain
 from perpstrader.settings.fields import SECRET_NAME, Section
 from perpstrader.settings.limits import RiskSettings
+from perpstrader.settings.paper_rules import PaperRulesSettings
 from perpstrader.settings.services import (
     AlertSettings,
     BreakerSettings,
@@ -38,6 +39,7 @@ SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
     {
         "venue": VenueSettings,
         "paper": PaperSettings,
+        "paper_rules": PaperRulesSettings,
         "data": DataSettings,
         "feed": FeedSettings,
         "trader": TraderSettings,
@@ -93,6 +95,7 @@ class Settings:
 
     venue: VenueSettings = field(default_factory=VenueSettings)
     paper: PaperSettings = field(default_factory=PaperSettings)
+    paper_rules: PaperRulesSettings = field(default_factory=PaperRulesSettings)
     data: DataSettings = field(default_factory=DataSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
     trader: TraderSettings = field(default_factory=TraderSettings)

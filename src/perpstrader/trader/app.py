@@ -29,6 +29,7 @@ from perpstrader.trader.alarms import write_log
 from perpstrader.trader.build import Deps, build_trader
 from perpstrader.trader.commands import Commands
 from perpstrader.trader.earnings import Earnings, earnings_of
+from perpstrader.trader.paper_rules import engine_config, venue_config
 from perpstrader.trader.places import check_room, prepare_folder, set_aside_damaged
 from perpstrader.trader.records import open_traces
 from perpstrader.trader.shipping import server_of
@@ -169,6 +170,7 @@ def paper_plan(settings: Settings) -> PaperPlan:
         latency=latency_of(paper) if paper.latency == "lognormal" else None, queue_model=paper.queue_model,
         faults=paper.faults, fault_control=paper.fault_control, live=live,
         symbols=SYMBOLS if live is None else settings.trader.symbols,
+        engine=engine_config(settings.paper_rules), venue=venue_config(settings.paper_rules),
     )  # fmt: skip
 
 

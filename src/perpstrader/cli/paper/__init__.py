@@ -24,12 +24,14 @@ def paper(
     bar: Annotated[str | None, typer.Option(metavar="TIME", help="Length of the market's bars.")] = None,
     fault: Annotated[list[str] | None, typer.Option(metavar="FAULT", help=_FAULT)] = None,
     fault_control: Annotated[bool, typer.Option("--fault-control", help="Let `paper faults` change them.")] = False,
+    fund: Annotated[str | None, typer.Option(metavar="USD", help="Make an account of yours with these funds.")] = None,
     data_dir: DataDir = None,
     config: Config = None,
 ) -> None:
     """Serve /info, /exchange and /ws as Hyperliquid does, on a generated or a mirrored market, until Ctrl-C.
 
-    Accounts are kept in the data directory. POST /paper/fund {"user": "0x…", "usd": "10000"} funds any address.
+    Accounts are kept in the data directory. --fund 10000 makes one at the first start, whose key lies there, and
+    POST /paper/fund {"user": "0x…", "usd": "10000"} funds any address.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -38,7 +40,7 @@ def paper(
         feed__bar_ms=bar, feed__source=feed, feed__live_url=source,
         paper__faults=fault or None, paper__fault_control=True if fault_control else None,
     )  # fmt: skip
-    serving.serve_until_stopped(settings)
+    serving.serve_until_stopped(settings, fund)
 
 
 app.command("faults")(faults.faults)

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from perpstrader.venue.wire.limits import WS_IDLE_MS
+from perpstrader.venue.wire.limits import WS_CONNECTIONS, WS_IDLE_MS, WS_USERS
 
 Network = Literal["any", "mainnet", "testnet"]
 MEGABYTE: Final = 1_000_000
@@ -23,6 +23,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     Undocumented at the venue (API sheet 3.4, 11): ``agents_reserve_weight`` (an agent may buy request weight; a probe
     was refused), ``agent_removal_ms`` (after an agent was replaced or taken away no other is approved for so long),
     ``agent_expiry_lag_ms`` (an expired agent is taken for so long; one experiment saw a quarter of an hour).
+    ``websocket_users`` and ``websocket_connections`` of one client; ``book_stream_ms``, the least time between two
+    frames of a book's stream (0: each change; the sources say half a second, or five).
     ``require_builder_approval``: an order with a builder's fee needs the account's ``approveBuilderFee``.
     """
 
@@ -34,4 +36,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     agents_reserve_weight: bool = False
     agent_removal_ms: int = 1_500
     agent_expiry_lag_ms: int = 0
+    websocket_users: int = WS_USERS
+    websocket_connections: int = WS_CONNECTIONS
+    book_stream_ms: int = 0
     max_body_bytes: int = 2 * MEGABYTE

@@ -45,6 +45,7 @@ class Publisher:
         self._world = world
         self._topics = topics
         self._due_ms = 0
+        self._books_due_ms: dict[str, int] = {}
         self.snapshots = Snapshots(world)
 
     # --- the market ---
@@ -56,10 +57,17 @@ class Publisher:
             self._bbo(topic, coin, update.time_ms)
         for topic in topics.of("activeAssetCtx", coin):
             topic.send(self.snapshots.ctx(coin, now_ms))
-        for topic in topics.of("l2Book", coin):
-            topic.send(self.snapshots.book(topic.subscription))
+        if books := topics.of("l2Book", coin):
+            self._books(coin, books, now_ms)
         if update.trades:
             self._trades(coin, self._world.trades.from_feed(update))
+
+    def _books(self, coin: str, books: Sequence[Topic], now_ms: int) -> None:
+        if now_ms < self._books_due_ms.get(coin, 0):
+            return
+        self._books_due_ms[coin] = now_ms + self._world.config.book_stream_ms
+        for topic in books:
+            topic.send(self.snapshots.book(topic.subscription))
 
     def _bbo(self, topic: Topic, coin: str, time_ms: int) -> None:
         bid, ask = self._world.exchange.top(coin)

@@ -116,7 +116,7 @@ class Streams:
         """
         if self._world.config.enforce_ip_limits:
             mine = sum(session.client == client for session in self._sessions)
-            if mine >= limits.WS_CONNECTIONS:
+            if mine >= self._world.config.websocket_connections:
                 raise TooManyConnections(f"{client} has {mine} WebSockets open; the venue allows no more")
             if not self._within_minute(self._opened, client, limits.WS_NEW_CONNECTIONS_PER_MINUTE):
                 raise TooManyConnections(f"{client} opens more than {limits.WS_NEW_CONNECTIONS_PER_MINUTE} a minute")
@@ -222,8 +222,8 @@ class Streams:
         if sum(len(one.subscriptions) for one in mine) >= limits.WS_SUBSCRIPTIONS:
             raise WireError(f"Cannot have more than {limits.WS_SUBSCRIPTIONS} subscriptions.")
         users = {subscription.user for one in mine for subscription in one.subscriptions if subscription.user}
-        if key.user and key.user not in users and len(users) >= limits.WS_USERS:
-            raise WireError(f"Cannot track more than {limits.WS_USERS} total users.")
+        if key.user and key.user not in users and len(users) >= self._world.config.websocket_users:
+            raise WireError(f"Cannot track more than {self._world.config.websocket_users} total users.")
 
     def _post(self, session: Session, request: ws.Post) -> None:
         kind = request.request.type
