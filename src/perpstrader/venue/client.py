@@ -55,7 +55,7 @@ class HyperliquidClient(GatheredWrites):
         )  # fmt: skip
         self.reads = ReadCache(clock, lives)
         self.streamed = StreamReads(clock, self.venue_clock, account)
-        self.streamed.on_event = lambda: self.reads.outdate(MOVED_BY_EVENTS)
+        self.streamed.on_event = lambda: self.reads.outdate(MOVED_BY_EVENTS, by_action=False)
         self.reads.streamed = self.streamed
 
     async def metadata(self, *, max_age_ms: int | None = 0) -> Mapping[str, AssetSpec]:
@@ -96,8 +96,8 @@ class HyperliquidClient(GatheredWrites):
         self, action: Any, expires_ms: int | None, answer_ms: int | None = None
     ) -> responses.ExchangeAnswer | c.NotSent | c.Unknown | c.Rejected:
         """As both do; before and after it, what was read until then is outdated, whatever the answer says."""
-        self.reads.outdate(MOVED_BY_ACTIONS)
+        self.reads.outdate(MOVED_BY_ACTIONS, by_action=True)
         try:
             return await super()._act(action, expires_ms, answer_ms)
         finally:
-            self.reads.outdate(MOVED_BY_ACTIONS)
+            self.reads.outdate(MOVED_BY_ACTIONS, by_action=True)
