@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -34,6 +34,8 @@ _LONGEST_NAME: Final = 40
 """A longer symbol is none: it stays in the trace, where secrets are looked for."""
 
 _FIELDS: Final = "open_ms, version, close_ms, open, high, low, close, volume, trades, digest"
+COLUMNS: Final = tuple(_FIELDS.split(", "))
+"""A stored bar without its series."""
 _RANGE: Final = f"SELECT {_FIELDS} FROM candle WHERE symbol = ? AND interval = ? AND open_ms BETWEEN ? AND ?"
 _ADD: Final = f"INSERT INTO candle (symbol, interval, {_FIELDS}) VALUES ({', '.join('?' * 12)})"
 NAME: Final = (
@@ -199,11 +201,30 @@ def missing(connection: apsw.Connection, trace: Trace) -> str:
 
 def changed(connection: apsw.Connection) -> str:
     """The first bar whose content does not give its digest, in words; empty where there is none."""
-    for symbol, interval, *row in connection.execute(f"SELECT symbol, interval, {_FIELDS} FROM candle"):
-        open_ms, version, *told, digest = row
+    return first_changed(connection.execute(f"SELECT symbol, interval, {_FIELDS} FROM candle"))
+
+
+def first_changed(rows: Iterable[Sequence[Any]]) -> str:
+    """As ``changed``, of rows of a series and ``COLUMNS``."""
+    for symbol, interval, open_ms, version, *told, digest in rows:
         if _digest(symbol, interval, open_ms, *told) != digest:
             return f"the stored bar {symbol} {interval} of {open_ms} (version {version}) was changed"
     return ""
+
+
+def assembled(trace: Trace, versions: str, rows: Mapping[tuple[int, int], Sequence[Any]]) -> Trace:
+    """As ``resolved``, from rows that came another way: ``COLUMNS`` by opening time and version."""
+    view = trace.view
+    if view is None or view.stored is None:
+        return trace
+    others = _places(versions)
+    found = [rows.get((open_ms, others.get(place, 0))) for place, open_ms in enumerate(view.stored.opens)]
+    known = [row for row in found if row is not None]
+    if not known or len(known) < len(found) or _digest_of([row[-1] for row in known]) != view.stored.digest:
+        return trace
+    symbol, interval = view.stored.symbol, view.stored.interval
+    history = tuple(_candle(symbol, interval, row[0], *row[2:-1]) for row in known)
+    return msgspec.structs.replace(trace, view=msgspec.structs.replace(view, history=history, stored=None))
 
 
 class Sweep:
@@ -367,11 +388,16 @@ def _rows_of(connection: apsw.Connection, trace_id: str, ref: StoredBars) -> lis
     ).fetchall()
     if len(rows) != len(opens) or len(ref.runs) > 1:
         text: str = connection.execute(_VERSIONS, (trace_id,)).get or ""
-        told = (each.split(":") for each in text.split(",") if each)
-        versions = {int(place): int(version) for place, version in told}
+        versions = _places(text)
         wanted = {(open_ms, versions.get(place, 0)) for place, open_ms in enumerate(opens)}
         rows = [row for row in rows if (row[0], row[1]) in wanted]
     return rows if _digest_of([row[-1] for row in rows]) == ref.digest else None
+
+
+def _places(versions: str) -> dict[int, int]:
+    """Which bars of a history, by their place, are not of the first version."""
+    told = (each.split(":") for each in versions.split(",") if each)
+    return {int(place): int(version) for place, version in told}
 
 
 @lru_cache(maxsize=_REMEMBERED)

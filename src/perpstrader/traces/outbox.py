@@ -16,6 +16,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from perpstrader.traces.bars import COLUMNS
 from perpstrader.traces.codec import DROPPED, decode
 from perpstrader.traces.records import CycleNote, NoteCode
 from perpstrader.traces.rows import chain_seal
@@ -41,9 +42,17 @@ _END: Final = (
 )  # fmt: skip
 _PIECE: Final = (
     "SELECT payload.entry, payload.seq, payload.codec, payload.raw_len, payload.data, payload.digest, trace.entry,"
-    f" trace.analyzed, trace.batch, {', '.join(f'trace.{name}' for name in SUMMARY_COLUMNS)}"
-    " FROM payload JOIN trace ON trace.seq = payload.seq WHERE payload.entry > ? ORDER BY payload.entry LIMIT ?"
+    " trace.analyzed, trace.batch, trace_bars.symbol, trace_bars.interval, trace_bars.first_ms, trace_bars.last_ms,"
+    f" trace_bars.versions, {', '.join(f'trace.{name}' for name in SUMMARY_COLUMNS)}"
+    " FROM payload JOIN trace ON trace.seq = payload.seq LEFT JOIN trace_bars ON trace_bars.seq = payload.seq"
+    " WHERE payload.entry > ? ORDER BY payload.entry LIMIT ?"
 )
+_BARS: Final = (
+    f"SELECT symbol, interval, {', '.join(COLUMNS)} FROM candle WHERE symbol = ? AND interval = ?"
+    " AND open_ms BETWEEN ? AND ? ORDER BY open_ms, version"
+)
+_SERIES_BYTES: Final = 40_000
+"""What the bars of one symbol take in a parcel, about."""
 _CHANGES: Final = (
     "SELECT ship_change.number, trace.seq, trace.accepted_ms, trace.batch, cycle_note.symbol, cycle_note.interval,"
     " cycle_note.bar_close_ms, cycle_note.code, cycle_note.text, cycle_note.strategy FROM ship_change"
@@ -63,7 +72,10 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One revision of a decision, packed as in the file; ``summary`` is the decision's as it was at that revision."""
+    """One revision of a decision, packed as in the file; ``summary`` is the decision's as it was at that revision.
+
+    ``bars`` says which versions of the bars from ``bars_ms`` on it saw (``traces.bars``); ``None``: it saw none.
+    """
 
     entry: int
     seq: int
@@ -75,6 +87,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     analyzed: bool
     batch: str
     summary: SummaryValues
+    bars: str | None = None
+    bars_ms: int | None = None
 
     @property
     def accepted_ms(self) -> int:
@@ -99,13 +113,15 @@ class Mark(msgspec.Struct, frozen=True):
 
 class Parcel(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of the outbox: ``entries`` follow on ``after``, except for those that were pruned unshipped before the
-    first of them. ``changes`` is the number of the last mark or note in it, ``newest`` the file's last entry.
+    first of them. ``bars`` (symbol, interval, and the columns of a bar) are those that its decisions saw. ``changes``
+    is the number of the last mark or note in it, ``newest`` the file's last entry.
     """
 
     after: int
     entries: tuple[Entry, ...] = ()
     marks: tuple[Mark, ...] = ()
     notes: tuple[CycleNote, ...] = ()
+    bars: tuple[tuple[Any, ...], ...] = ()
     changes: int = 0
     newest: int = 0
 
@@ -190,15 +206,17 @@ def count_lost(connection: apsw.Connection, first: int, end_: int) -> None:
 def parcel(connection: apsw.Connection, after: int, limit: int, max_bytes: int) -> Parcel:
     """The next piece after the entry ``after``: at most ``limit`` entries and changes, and about ``max_bytes``."""
     entries: list[Entry] = []
+    seen: dict[tuple[str, str], tuple[int, int]] = {}
     size = 0
     previous = _digest_before(connection, after)
     for row in connection.execute(_PIECE, (after, limit)):
         if not entries and row[0] != after + 1:
             previous = _digest_before(connection, row[0] - 1)
         entries.append(_entry(row, previous))
-        previous, size = row[5], size + len(row[4])
+        previous, size = row[5], size + len(row[4]) + _widen(seen, *row[9:13])
         if size >= max_bytes:
             break
+    bars = [row for series, ends in seen.items() for row in connection.execute(_BARS, (*series, *ends))]
     newest = connection.execute("SELECT max(entry) FROM payload").get or 0
     marks: list[Mark] = []
     notes: list[CycleNote] = []
@@ -211,8 +229,9 @@ def parcel(connection: apsw.Connection, after: int, limit: int, max_bytes: int) 
             symbol, interval, bar_close_ms, code, text, strategy = note
             notes.append(CycleNote(symbol, interval, bar_close_ms, NoteCode(code), text, strategy))
     return Parcel(
-        after=after, entries=tuple(entries), marks=tuple(marks), notes=tuple(notes), changes=changes, newest=newest
-    )
+        after=after, entries=tuple(entries), marks=tuple(marks), notes=tuple(notes), bars=tuple(bars), changes=changes,
+        newest=newest,
+    )  # fmt: skip
 
 
 def advance(connection: apsw.Connection, entry: int, changes: int) -> None:
@@ -235,15 +254,27 @@ def dictionaries(connection: apsw.Connection) -> dict[int, bytes]:
 
 
 def _entry(row: tuple[Any, ...], previous: bytes) -> Entry:
-    entry, seq, codec, raw_len, data, digest, newest, analyzed, batch, *columns = row
+    entry, seq, codec, raw_len, data, digest, newest, analyzed, batch, _, _, first_ms, _, versions, *columns = row
     if entry == newest or codec == DROPPED:
         summary = SummaryValues(*columns)
     else:  # a later revision has its own entry: what is shipped now is the decision as it was then
         summary = summary_values(decode(codec, raw_len, data))
     return Entry(
         entry=entry, seq=seq, codec=codec, raw_len=raw_len, data=data, digest=digest, previous=previous,
-        analyzed=bool(analyzed), batch=batch, summary=summary,
+        analyzed=bool(analyzed), batch=batch, summary=summary, bars=versions, bars_ms=first_ms,
     )  # fmt: skip
+
+
+def _widen(
+    seen: dict[tuple[str, str], tuple[int, int]], symbol: str | None, interval: str, first_ms: int, last_ms: int
+) -> int:
+    """Take in what a decision saw of a series; the bytes that a new series takes, about."""
+    if symbol is None:
+        return 0
+    known = seen.get((symbol, interval))
+    first, last = known or (first_ms, last_ms)
+    seen[symbol, interval] = (min(first, first_ms), max(last, last_ms))
+    return 0 if known else _SERIES_BYTES
 
 
 def _digest_before(connection: apsw.Connection, entry: int) -> bytes:

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from tests.contract.traces.samples import BAR_MS, START_MS, executed, refused, signal, trace
 from tests.contract.traces.shared import both, run, ship
-from tests.shared_server import SharedServer
+from tests.contract.traces.test_bars import BARS, saw
+from tests.shared_server import SharedServer, name_of
 
 from perpstrader.domain import Reason, Step, TraceKind
 from perpstrader.runtime import SystemClock
@@ -52,6 +53,10 @@ async def fill(store: Any) -> None:
     await store.update(trace(5, strategy="nobody knew", steps=(Step(time_ms=1, text="stored late"),), id="late"))
     await store.store(trace(90, id="odd", indicators={"x": math.nan}, signal=signal(confidence=math.nan)))
     await store.store(trace(91, id="texts", errors=("quote \" and \u20ac", "{}")))
+    other = msgspec.structs.replace(BARS[7], close=Decimal(1))  # the same bar, told otherwise later
+    histories = BARS[:20], BARS[5:30], (*BARS[4:7], other, *BARS[8:12]), BARS[3:9] + BARS[40:50]
+    for number, history in enumerate(histories):
+        await store.store(saw(100 + number, history))
     await store.mark_analyzed(["t000001", "t000002", "odd"], "batch-1")
     await store.store_notes([
         CycleNote(symbol, "5m", START_MS + bar * BAR_MS - 1, NoteCode.NO_SIGNAL, f"bar {bar}", strategy)
@@ -165,7 +170,7 @@ def test_what_reads_a_record_reads_the_shared_one(record: tuple[str, Path], tmp_
             told = []
             async for row in tail(shared, SystemClock(), after=0):
                 told.append(row.id)
-                if len(told) == 51:
+                if len(told) == 55:
                     break
             assert told == [row.id for row in await local.after(0)]
             one, other = await shared.get("t000001"), await shared.get("t000009")
@@ -245,5 +250,33 @@ def test_text_that_postgresql_cannot_hold_is_shown_escaped_and_kept_whole(
             assert (row.regime, row.error) == ("a\\x00b", "x\\x00y")
             assert (await shared.verify()).ok
             assert (await shared.stats()).dead_letters == 0
+
+    run(main())
+
+
+def test_the_bars_that_decisions_saw_are_shipped_once_and_given_back_with_each(
+    postgres: SharedServer, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        url, path = postgres.new_database(), tmp_path / "traces.db"
+        async with TraceStore.open(path) as store:
+            for number in range(1, 40):
+                await store.store(saw(number, BARS[number : number + 60]))
+                if number % 13 == 0:
+                    await ship(store, url, batch_rows=4)
+            await store.attach_outcome("t000002", Decimal(1), START_MS)
+            await ship(store, url)
+            async with SharedStore.open(url) as shared:
+                assert await shared.get("t000039") == saw(39, BARS[39:99])
+                assert await shared.between(0, 2**60) == await store.between(0, 2**60)
+                assert await shared.claim(50, by="a", now_ms=1, lease_ms=1) == await store.unanalyzed(50)
+                assert (await shared.verify()).ok
+        assert postgres.psql(name_of(url), "SELECT count(*) FROM perpstrader.bar") == "98"
+        postgres.psql(name_of(url), "UPDATE perpstrader.bar SET close = '1' WHERE open_ms = (SELECT max(open_ms) FROM"
+                      " perpstrader.bar)")  # fmt: skip
+        async with SharedStore.open(url) as shared:
+            finding = await shared.verify()
+            assert not finding.ok
+            assert "was changed" in finding.problem
 
     run(main())

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perpstrader.domain.traces import Trace
-from perpstrader.traces.codec import decode
+from perpstrader.traces.codec import DROPPED
 from perpstrader.traces.errors import TraceError
-from perpstrader.traces.postgres.queries import Bots, Where
+from perpstrader.traces.postgres.queries import PAYLOAD, Bots, Where, whole
 from perpstrader.traces.postgres.schema import MIGRATE_LOCK
 from perpstrader.traces.records import MIN_RETENTION_MS, Marked
 
@@ -34,13 +34,13 @@ async def claim(connection: Any, bots: Bots, limit: int, *, by: str, now_ms: int
         f"WITH free AS ({free}), leased AS (UPDATE perpstrader.trace SET leased_until_ms = {until},"
         f" leased_by = {holder} FROM free"
         " WHERE (trace.bot, trace.seq, trace.accepted_ms) = (free.bot, free.seq, free.accepted_ms)"
-        " RETURNING trace.number, trace.bot, trace.entry, trace.accepted_ms)"
-        " SELECT payload.codec, payload.raw_len, payload.data FROM leased JOIN perpstrader.payload"
-        " ON payload.bot = leased.bot AND payload.entry = leased.entry AND payload.accepted_ms = leased.accepted_ms"
-        " AND payload.codec <> 255 ORDER BY leased.number",
+        " RETURNING trace.number, trace.bot, trace.entry, trace.accepted_ms, trace.bars)"
+        f" SELECT {PAYLOAD} FROM leased AS trace JOIN perpstrader.payload"
+        " ON payload.bot = trace.bot AND payload.entry = trace.entry AND payload.accepted_ms = trace.accepted_ms"
+        f" AND payload.codec <> {DROPPED} ORDER BY trace.number",
         *where.values,
     )
-    return [decode(*row) for row in rows]
+    return await whole(connection, [tuple(row) for row in rows])
 
 
 async def mark(connection: Any, bots: Bots, ids: Sequence[str], batch_id: str) -> Marked:
@@ -86,6 +86,10 @@ async def prune(connection: Any, before_ms: int) -> int:
             await connection.execute(_ISLANDS.format(f"perpstrader.payload_{part}"))
             for name in ("trace", "payload", "cycle_note"):
                 await connection.execute(f"DROP TABLE perpstrader.{name}_{part}")
+        if removed:
+            await connection.execute(
+                "DELETE FROM perpstrader.bar WHERE open_ms < (SELECT min(bars_ms) FROM perpstrader.trace)"
+            )
     return removed
 
 

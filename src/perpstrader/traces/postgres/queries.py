@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from perpstrader.domain.traces import Trace, TraceKind
+from perpstrader.traces import bars
 from perpstrader.traces.codec import DROPPED, decode, unpack
 from perpstrader.traces.contract import MAX_LIMIT
 from perpstrader.traces.errors import TraceError
@@ -17,7 +18,7 @@ from perpstrader.traces.records import Counters, CycleNote, DeadLetter, Nearby, 
 from perpstrader.traces.schema import SUMMARY_COLUMNS
 
 SUMMARY: Final = f"trace.number, {', '.join(f'trace.{name}' for name in SUMMARY_COLUMNS)}, trace.analyzed, trace.batch"
-_PAYLOAD: Final = "payload.codec, payload.raw_len, payload.data"
+PAYLOAD: Final = "payload.codec, payload.raw_len, payload.data, trace.bot, trace.bars"
 _JOIN: Final = (
     "perpstrader.trace JOIN perpstrader.payload ON payload.bot = trace.bot AND payload.entry = trace.entry"
     f" AND payload.accepted_ms = trace.accepted_ms AND payload.codec <> {DROPPED}"
@@ -69,6 +70,8 @@ class Where:
 
 
 Bots = Sequence[int] | None
+_Series = tuple[int, str, str]
+_Rows = dict[tuple[int, int], tuple[Any, ...]]
 
 
 async def one(connection: Any, bots: Bots, trace_id: str) -> Trace | None:
@@ -76,21 +79,50 @@ async def one(connection: Any, bots: Bots, trace_id: str) -> Trace | None:
     where = Where(bots)
     where.add("trace.uid = {}", trace_id)
     rows = await connection.fetch(
-        f"SELECT bot.account, bot.network, {_PAYLOAD} FROM {_JOIN} JOIN perpstrader.bot ON bot.id = trace.bot {where}"
+        f"SELECT bot.account, bot.network, {PAYLOAD} FROM {_JOIN} JOIN perpstrader.bot ON bot.id = trace.bot {where}"
         " ORDER BY trace.bot DESC",
         *where.values,
     )
     if len({tuple(row)[:2] for row in rows}) > 1:
         raise TraceError(f"bots of several accounts have a trace {trace_id}; name one of them")
-    return decode(*tuple(rows[0])[2:]) if rows else None
+    found = await whole(connection, [tuple(row)[2:] for row in rows[:1]])
+    return found[0] if found else None
 
 
-async def traces(
-    connection: Any, where: Where, order: str, limit: int, *, join: str = _JOIN
-) -> list[Trace]:
+async def traces(connection: Any, where: Where, order: str, limit: int) -> list[Trace]:
     """Whole traces that are still told."""
-    sql = f"SELECT {_PAYLOAD} FROM {join} {where} {order} LIMIT {where.place(clamp(limit))}"
-    return [decode(*row) for row in await connection.fetch(sql, *where.values)]
+    sql = f"SELECT {PAYLOAD} FROM {_JOIN} {where} {order} LIMIT {where.place(clamp(limit))}"
+    return await whole(connection, [tuple(row) for row in await connection.fetch(sql, *where.values)])
+
+
+async def whole(connection: Any, rows: Iterable[tuple[Any, ...]]) -> list[Trace]:
+    """The traces of rows of ``PAYLOAD``, with the bars that they saw."""
+    found = [(decode(*row[:3]), row[3], row[4]) for row in rows]
+    spans: dict[_Series, tuple[int, int]] = {}
+    for trace, bot, versions in found:
+        stored = trace.view.stored if trace.view is not None else None
+        if stored is not None and versions is not None:
+            first, last = stored.opens[0], stored.opens[-1]
+            known = spans.get((bot, stored.symbol, stored.interval), (first, last))
+            spans[bot, stored.symbol, stored.interval] = (min(known[0], first), max(known[1], last))
+    held = {series: await _bars_of(connection, series, ends) for series, ends in spans.items()}
+    return [_with_bars(trace, bot, versions, held) for trace, bot, versions in found]
+
+
+async def _bars_of(connection: Any, series: _Series, ends: tuple[int, int]) -> _Rows:
+    rows = await connection.fetch(
+        f"SELECT {', '.join(bars.COLUMNS)} FROM perpstrader.bar WHERE bot = $1 AND symbol = $2 AND interval = $3"
+        " AND open_ms BETWEEN $4 AND $5",
+        *series, *ends,
+    )  # fmt: skip
+    return {(row[0], row[1]): tuple(row) for row in rows}
+
+
+def _with_bars(trace: Trace, bot: int, versions: str | None, held: dict[_Series, _Rows]) -> Trace:
+    stored = trace.view.stored if trace.view is not None else None
+    if stored is None or versions is None:
+        return trace
+    return bars.assembled(trace, versions, held[bot, stored.symbol, stored.interval])
 
 
 async def recent(connection: Any, bots: Bots, limit: int, strategy: str | None) -> list[Trace]:
@@ -135,7 +167,10 @@ async def search(
     wanted, size, found, read = text.casefold(), clamp(limit), list[TraceSummary](), 0
     while True:
         where = _filtered(bots, filters, cursor)
-        sql = f"SELECT {SUMMARY}, {_PAYLOAD} FROM {_JOIN} {where} {_NEWEST} LIMIT {_SEARCH_PAGE}"
+        sql = (
+            f"SELECT {SUMMARY}, payload.codec, payload.raw_len, payload.data FROM {_JOIN} {where} {_NEWEST}"
+            f" LIMIT {_SEARCH_PAGE}"
+        )
         rows = [tuple(row) for row in await connection.fetch(sql, *where.values)]
         for row in rows:
             summary, payload = summary_of(row[:-3]), row[-3:]

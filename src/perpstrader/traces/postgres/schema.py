@@ -3,7 +3,8 @@
 It mirrors ``traces.schema``, with a ``bot`` in every key. ``number`` is the order of arrival over all bots, what
 ``seq`` is in a file; numbers are given under a lock that ends with the commit, so that whoever has seen a number has
 seen all before it. ``payload`` is append-only, one row a revision, with the digest before it, so that each row of the
-chain can be checked alone; ``gap`` names the entries that are rightly missing.
+chain can be checked alone; ``gap`` names the entries that are rightly missing. ``bar`` holds what decisions saw
+(``traces.bars``), ``trace.bars`` which versions of it, from ``trace.bars_ms`` on.
 
 Decisions are cut into months by their acceptance, notes by their bar. Months are made ahead; what has a time that no
 month was made for (a clock that was wrong) lies in the partition ``_other`` until its month comes.
@@ -58,7 +59,7 @@ _V1: Final = (
     f"""CREATE TABLE perpstrader.trace (
         bot integer NOT NULL, seq bigint NOT NULL, number bigint NOT NULL,
         {", ".join(_column(name) for name in SUMMARY_COLUMNS)},
-        entry bigint NOT NULL, analyzed boolean NOT NULL, batch {TEXT} NOT NULL,
+        entry bigint NOT NULL, bars text, bars_ms bigint, analyzed boolean NOT NULL, batch {TEXT} NOT NULL,
         leased_until_ms bigint NOT NULL DEFAULT 0, leased_by {TEXT} NOT NULL DEFAULT '',
         PRIMARY KEY (bot, seq, accepted_ms)) PARTITION BY RANGE (accepted_ms)""",
     """CREATE TABLE perpstrader.payload (
@@ -69,6 +70,11 @@ _V1: Final = (
         bot integer NOT NULL, symbol {TEXT} NOT NULL, bar_close_ms bigint NOT NULL, strategy {TEXT} NOT NULL,
         interval {TEXT} NOT NULL, code {TEXT} NOT NULL, text {TEXT} NOT NULL,
         PRIMARY KEY (bot, symbol, bar_close_ms, strategy)) PARTITION BY RANGE (bar_close_ms)""",
+    f"""CREATE TABLE perpstrader.bar (
+        bot integer NOT NULL, symbol {TEXT} NOT NULL, interval {TEXT} NOT NULL, open_ms bigint NOT NULL,
+        version integer NOT NULL, close_ms bigint NOT NULL, open text NOT NULL, high text NOT NULL, low text NOT NULL,
+        close text NOT NULL, volume text NOT NULL, trades bigint NOT NULL, digest bytea NOT NULL,
+        PRIMARY KEY (bot, symbol, interval, open_ms, version))""",
     "CREATE TABLE perpstrader.dictionary (number bigint PRIMARY KEY, content bytea NOT NULL)",
     f"""CREATE TABLE perpstrader.dead_letter (
         number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, bot integer NOT NULL, entry bigint NOT NULL,

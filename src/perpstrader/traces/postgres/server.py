@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perpstrader.traces.bars import COLUMNS
 from perpstrader.traces.outbox import Entry, Mark, Origin, Parcel
 from perpstrader.traces.postgres import schema
 from perpstrader.traces.postgres.address import Address
@@ -24,6 +25,7 @@ from perpstrader.traces.schema import SUMMARY_COLUMNS
 
 TIMEOUT_S: Final = 30.0
 _SHOWN: Final = 500
+_REMEMBERED_BARS: Final = 50_000
 
 _NAMES: Final = ", ".join(SUMMARY_COLUMNS)
 _PAYLOAD: Final = """
@@ -31,16 +33,17 @@ _PAYLOAD: Final = """
     SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::integer[], $7::bytea[],
     $8::bytea[], $9::bytea[]) ON CONFLICT DO NOTHING"""
 _ARRAYS: Final = ", ".join(
-    f"${place}::{schema.column_type(name)}[]" for place, name in enumerate(SUMMARY_COLUMNS, start=6)
+    f"${place}::{schema.column_type(name)}[]" for place, name in enumerate(SUMMARY_COLUMNS, start=8)
 )
 # the numbers of arrival are given in the order of storing; a later revision keeps its decision's number
 _TRACE: Final = f"""
-    INSERT INTO perpstrader.trace (bot, number, entry, seq, analyzed, batch, {_NAMES})
+    INSERT INTO perpstrader.trace (bot, number, entry, seq, analyzed, batch, bars, bars_ms, {_NAMES})
     SELECT $1, nextval('perpstrader.arrival'), found.* FROM (SELECT * FROM
-    unnest($2::bigint[], $3::bigint[], $4::boolean[], $5::text[], {_ARRAYS})
-    AS t(entry, seq, analyzed, batch, {_NAMES}) ORDER BY seq) AS found
+    unnest($2::bigint[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::bigint[], {_ARRAYS})
+    AS t(entry, seq, analyzed, batch, bars, bars_ms, {_NAMES}) ORDER BY seq) AS found
     ON CONFLICT (bot, seq, accepted_ms) DO UPDATE SET entry = excluded.entry,
     {", ".join(f"{name} = excluded.{name}" for name in SUMMARY_COLUMNS if name != "accepted_ms")},
+    bars = coalesce(excluded.bars, trace.bars), bars_ms = coalesce(excluded.bars_ms, trace.bars_ms),
     batch = CASE WHEN trace.analyzed THEN trace.batch ELSE excluded.batch END,
     analyzed = trace.analyzed OR excluded.analyzed WHERE trace.entry < excluded.entry"""
 _MARK: Final = """
@@ -52,6 +55,10 @@ _NOTE: Final = """
     SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[])
     ON CONFLICT (bot, symbol, bar_close_ms, strategy) DO UPDATE
     SET interval = excluded.interval, code = excluded.code, text = excluded.text"""
+_BAR: Final = f"""
+    INSERT INTO perpstrader.bar (bot, symbol, interval, {", ".join(COLUMNS)})
+    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::integer[], $6::bigint[], $7::text[], $8::text[],
+    $9::text[], $10::text[], $11::text[], $12::bigint[], $13::bytea[]) ON CONFLICT DO NOTHING"""
 _DEAD: Final = """
     INSERT INTO perpstrader.dead_letter (bot, entry, uid, accepted_ms, reason, codec, raw_len, data)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (bot, entry) DO NOTHING"""
@@ -69,6 +76,7 @@ class PostgresServer:
         self._bot = 0
         self._months: set[Month] = set()
         self._dictionaries: set[int] = set()
+        self._bars: set[tuple[Any, ...]] = set()
 
     async def connect(self, bot: BotName, origin: Origin, now_ms: int) -> int:
         """See ``port.Server``; brings the schema up to date and makes the months ahead."""
@@ -80,6 +88,7 @@ class PostgresServer:
                 number for (number,) in await self._connection.fetch("SELECT number FROM perpstrader.dictionary")
             }
             self._months.clear()
+            self._bars.clear()
             await self._make_months([], now_ms)
             name = bot.of_file(origin.file)
             # a file that was shipped for another bot is a restored one: what that bot shipped is there
@@ -151,8 +160,8 @@ class PostgresServer:
         if len(pieces) < 2 and len(entries) > 1:
             middle = len(entries) // 2
             pieces = [
-                Parcel(after=parcel.after, entries=entries[:middle]),
-                Parcel(after=entries[middle - 1].entry, entries=entries[middle:]),
+                Parcel(after=parcel.after, entries=entries[:middle], bars=parcel.bars),
+                Parcel(after=entries[middle - 1].entry, entries=entries[middle:], bars=parcel.bars),
             ]
         if len(pieces) < 2:  # a single mark or note
             return Delivery(stored=0, dead=1, reason=reason)
@@ -165,7 +174,10 @@ class PostgresServer:
 
     async def _store(self, parcel: Parcel, now_ms: int) -> None:
         connection = self._open()
+        bars = [row for row in parcel.bars if row[:4] not in self._bars]
         async with connection.transaction():
+            if bars:
+                await connection.execute(_BAR, self._bot, *map(list, zip(*bars, strict=True)))
             if parcel.entries:
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", schema.ARRIVAL_LOCK)
                 await self._note_gap(parcel)
@@ -176,6 +188,9 @@ class PostgresServer:
             if parcel.notes:
                 await connection.execute(_NOTE, self._bot, *_notes(parcel.notes))
             await self._advance(parcel.last, now_ms)
+        if len(self._bars) > _REMEMBERED_BARS:
+            self._bars.clear()
+        self._bars.update(row[:4] for row in bars)
 
     async def _bury(self, parcel: Parcel, reason: str, now_ms: int) -> Delivery:
         (dead,) = parcel.entries
@@ -203,7 +218,7 @@ class PostgresServer:
 
 def _kinds(parcel: Parcel) -> list[Parcel]:
     """Entries, marks and notes by themselves, marks and notes halved where there is nothing else."""
-    pieces = [Parcel(after=parcel.after, entries=parcel.entries)] if parcel.entries else []
+    pieces = [Parcel(after=parcel.after, entries=parcel.entries, bars=parcel.bars)] if parcel.entries else []
     for name, rows in (("marks", parcel.marks), ("notes", parcel.notes)):
         if rows:
             empty = Parcel(after=parcel.last)
@@ -228,7 +243,8 @@ def _traces(entries: Sequence[Entry]) -> tuple[list[Any], ...]:
     columns = zip(*(schema.storable(entry.summary) for entry in rows), strict=True)
     return (
         [e.entry for e in rows], [e.seq for e in rows], [e.analyzed for e in rows],
-        [schema.without_nul(e.batch) for e in rows], *(list(column) for column in columns),
+        [schema.without_nul(e.batch) for e in rows], [e.bars for e in rows], [e.bars_ms for e in rows],
+        *(list(column) for column in columns),
     )  # fmt: skip
 
 
