@@ -13,6 +13,7 @@ from perpstrader.venue import contract as c
 from perpstrader.venue import convert
 from perpstrader.venue.encoding import ActionEncoder
 from perpstrader.venue.nonces import NonceSource
+from perpstrader.venue.queries import Inquirer, Queries
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.wire import info, limits
 from perpstrader.venue.wire.faults import said_by
@@ -23,7 +24,7 @@ R = TypeVar("R")
 _HTTP_OK: Final = 200
 
 
-class VenueCalls(Writes):
+class VenueCalls(Writes, Inquirer):
     """Implements ``venue.contract.HyperliquidClient`` on one transport; reads are not cached and not repeated.
 
     ``account`` is the master, sub-account or vault address that is read; ``vault_address`` the one that actions name
@@ -45,6 +46,7 @@ class VenueCalls(Writes):
         super().__init__(transport, encoder, nonces, vault_address=vault_address, timeout_s=timeout_s)
         self._clock = clock
         self._account = account.lower()
+        self.queries = Queries(self._ask, self._account)
         self.venue_clock = venue_clock or VenueClock(clock)
 
     @property
@@ -177,7 +179,12 @@ class VenueCalls(Writes):
     def _mine(self, kind: str) -> info.InfoRequest:
         return info.InfoRequest(type=kind, user=self._account)
 
-    async def _read(self, call: info.InfoCall[T], request: info.InfoRequest, make: Callable[[T], R]) -> R:
+    async def _ask(self, call: info.InfoCall[T], request: info.InfoRequest | Mapping[str, object]) -> T:
+        return await self._read(call, request, lambda answer: answer)
+
+    async def _read(
+        self, call: info.InfoCall[T], request: info.InfoRequest | Mapping[str, object], make: Callable[[T], R]
+    ) -> R:
         """One read; ``VenueError`` for whatever came that is no usable answer: no bytes, a status, HTML, a number that
         is none.
         """

@@ -9,11 +9,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from perpstrader.domain import AssetSpec, BookLevel, Candle, CashFlow, Fill, FundingPayment, TimeInForce, Trigger
+from perpstrader.venue.queries import Queries
 from perpstrader.venue.wire.actions import Action
 from perpstrader.venue.wire.responses import StatusWire
 
@@ -324,6 +325,15 @@ class HyperliquidClient(Protocol):
 
     async def rate_limit(self) -> RateLimit:
         """The address's action budget."""
+        ...
+
+    queries: Queries
+    """The reads that trading itself does without."""
+
+    async def info(self, request: Mapping[str, object]) -> Any:
+        """Any other read in the venue's own words, ``{"type": …}``, its answer as JSON; raises ``WireError`` for a
+        request that the venue would not understand.
+        """
         ...
 
     async def venue_time_ms(self) -> int:
