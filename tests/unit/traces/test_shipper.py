@@ -18,6 +18,7 @@ from tests.contract.traces.samples import START_MS, executed, trace
 from perpstrader.domain import Trace
 from perpstrader.runtime.loop import VirtualClock, run_virtual
 from perpstrader.traces import CycleNote, NoteCode
+from perpstrader.traces.bars import assembled
 from perpstrader.traces.baseline import TraceStore as BaselineStore
 from perpstrader.traces.codec import DROPPED, decode
 from perpstrader.traces.outbox import Entry, Origin, Parcel
@@ -47,6 +48,7 @@ class StandIn:
         self.marks: dict[int, str] = {}
         self.notes: dict[tuple[str, int, str], CycleNote] = {}
         self.gaps: list[tuple[int, int]] = []
+        self.bars: dict[tuple[int, int], Any] = {}
         self.dictionaries: dict[int, bytes] = {}
         self.tries = 0
         self.takes = 0
@@ -78,6 +80,7 @@ class StandIn:
             self.entries[entry.entry] = entry
             if entry.analyzed:
                 self.marks.setdefault(entry.seq, entry.batch)
+        self.bars.update({(row[2], row[3]): row[2:] for row in parcel.bars})
         for mark in parcel.marks:
             self.marks.setdefault(mark.seq, mark.batch)
         for note in parcel.notes:
@@ -90,9 +93,13 @@ class StandIn:
         self.closed += 1
 
     def newest(self) -> dict[str, Trace]:
-        """Each decision in its newest revision."""
+        """Each decision in its newest revision; they are about one symbol."""
         rows = sorted(self.entries.values(), key=lambda row: row.entry)
-        return {row.summary.uid: decode(row.codec, row.raw_len, row.data) for row in rows if row.codec != DROPPED}
+        kept = [row for row in rows if row.codec != DROPPED]
+        return {
+            row.summary.uid: assembled(decode(row.codec, row.raw_len, row.data), row.bars or "", self.bars)
+            for row in kept
+        }
 
 
 def shipper_of(store: Any, server: StandIn, clock: VirtualClock, **limits: int) -> Shipper:
