@@ -89,8 +89,9 @@ class Window:
         self._closed.extend(reversed(late))
         self._closed_sum += weight
 
-    def next_free_ms(self) -> int | None:
-        """When the first of the closed charges is free again."""
+    def next_free_ms(self, now_ms: int) -> int | None:
+        """When the first of the closed charges that still count is free again."""
+        self._forget(now_ms)
         return self._closed[0][0] + 1 if self._closed else None
 
     def rows(self) -> Iterator[tuple[int, int]]:
@@ -308,8 +309,9 @@ class IpBudget:
 
     async def _wait(self, me: _Waiter, left_ms: int) -> None:
         """Until something is given back, the next charge runs out, or the time is over."""
-        free_ms = [free for window in self._windows.values() if (free := window.next_free_ms()) is not None]
-        pause_ms = min([left_ms, *(max(1, free - self.now_ms()) for free in free_ms)])
+        now = self.now_ms()
+        free_ms = [free for window in self._windows.values() if (free := window.next_free_ms(now)) is not None]
+        pause_ms = min([left_ms, *(max(1, free - now) for free in free_ms)])
         me.woken.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_ms / 1000):
