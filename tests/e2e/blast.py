@@ -1,7 +1,7 @@
 """A client process that sends signed actions over one WebSocket as fast as they are answered.
 
-``python -m tests.e2e.blast URL ACTIONS CHUNK``: prints a line of JSON a chunk: {"done", "seconds", "refused"}. A chunk is
-signed before its clock starts. Of ten actions eight are IOC orders that fill, one rests, one cancels that one.
+``python -m tests.e2e.blast URL ACTIONS CHUNK``: prints a line of JSON a chunk: {"done", "seconds", "refused"}. A chunk
+is signed before its clock starts. Of ten actions eight are IOC orders that fill, one rests, one cancels that one.
 """
 
 from __future__ import annotations

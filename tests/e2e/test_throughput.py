@@ -21,6 +21,9 @@ CHUNK = 10_000
 GROWTH_BYTES = 48_000_000
 """What may still be added once every bounded history is full: allocators keep what they were lent."""
 
+DISK_BYTES = 60_000_000
+"""Whatever was sent: the file keeps what the exchange remembers of its one account, and a log that is reused."""
+
 
 def _rss(pid: int) -> int:
     fields = Path(f"/proc/{pid}/statm").read_text().split()
@@ -64,6 +67,8 @@ def test_the_exchange_takes_signed_actions_by_the_thousand_and_its_memory_stays_
         assert client.wait() == 0, client.stderr.read()
         spent_s = _cpu_s(server.pid) - begun_s
         fills = asked(url, "/info", {"type": "userFills", "user": USER})
+    on_disk = sum(path.stat().st_size for path in tmp_path.glob("paper.db*"))
+    assert on_disk < DISK_BYTES, on_disk
     assert chunks[-1]["done"] == total
     assert sum(chunk["refused"] for chunk in chunks) == 0
     assert isinstance(fills, list)
@@ -76,4 +81,5 @@ def test_the_exchange_takes_signed_actions_by_the_thousand_and_its_memory_stays_
     record_property("actions a second", f"{total / sum(chunk['seconds'] for chunk in chunks):.0f}")
     record_property("slowest and fastest 10,000", f"{rates[0]:.0f} to {rates[-1]:.0f}")
     record_property("actions a second of the server's CPU", f"{total / spent_s:.0f}")
+    record_property("its file, MB", f"{on_disk / 1e6:.0f}")
     record_property("memory of the server, MB", f"{full / 1e6:.0f} full, {sizes[-1] / 1e6:.0f} at the end")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -41,6 +42,8 @@ FILE_NAME: Final = "paper.db"
 _LOCK: Final = "paper.lock"
 _BUSY_MS: Final = 5_000
 """Who copies the file meanwhile holds it for a moment at most."""
+PRUNE_EVERY: Final = 5_000
+"""Rows of one account and kind after which those that nobody can read any more are deleted."""
 SCHEMA_VERSION: Final = 1
 _FILL, _STATUS, _FUNDING, _LEDGER, _TWAP = "fill", "status", "funding", "ledger", "twap"
 _SCHEMA: Final = """
@@ -62,6 +65,7 @@ class PaperStore:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
+        self._written: Counter[tuple[str, str]] = Counter()
         self._encode = msgspec.msgpack.Encoder().encode
         self._lock = self._claim(folder)
         try:
@@ -148,12 +152,24 @@ class PaperStore:
                         "INSERT INTO account VALUES (?1, ?2, ?3) ON CONFLICT (user) DO UPDATE SET data = ?3",
                         (user, place, self._encode(engine.remember(user))),
                     )
-            self._db.executemany(
-                "INSERT INTO history (user, kind, data) VALUES (?, ?, ?)",
-                [(user, kind, self._encode(row)) for user, kind, row in _history(events)],
-            )
+            rows = [(user, kind, self._encode(row)) for user, kind, row in _history(events)]
+            self._db.executemany("INSERT INTO history (user, kind, data) VALUES (?, ?, ?)", rows)
+            for user, kind, _ in rows:
+                self._count(user, kind, engine)
             if signer is not None:
                 self._keep_signer(world, signer, touched)
+
+    def _count(self, user: str, kind: str, engine: Exchange) -> None:
+        """One row more; the file keeps what the exchange itself remembers, and some."""
+        self._written[user, kind] += 1
+        if self._written[user, kind] % PRUNE_EVERY or kind == _LEDGER:
+            return
+        kept = engine.config.order_history if kind in (_STATUS, _TWAP) else engine.config.fill_history
+        self._db.execute(
+            "DELETE FROM history WHERE user = ?1 AND kind = ?2 AND id <= "
+            "(SELECT id FROM history WHERE user = ?1 AND kind = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+            (user, kind, kept),
+        )
 
     def _keep_signer(self, world: World, signer: str, users: Mapping[str, None]) -> None:
         nonces = self._encode(world.nonces[signer].remembered())

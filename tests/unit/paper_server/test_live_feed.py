@@ -156,7 +156,8 @@ def test_a_source_that_falls_silent_is_connected_anew() -> None:
 
 
 NONSENSE: list[object] = [
-    b"\xff\xfe", b"{", b'{"channel":1}', b"[1]", b'{"channel":"l2Book","data":null}', b'{"channel":"trades","data":[{}]}',
+    b"\xff\xfe", b"{", b'{"channel":1}', b"[1]", b'{"channel":"l2Book","data":null}',
+    b'{"channel":"trades","data":[{}]}',
     {"channel": "l2Book", "data": {"coin": "NOPE", "levels": [[], []], "time": 1}},
     {"channel": "l2Book", "data": {"coin": "BTC", "levels": [[{"px": "NaN", "sz": "1", "n": 1}], []], "time": 1}},
     {"channel": "l2Book", "data": {"coin": "BTC", "levels": [[{"px": "-5", "sz": "1", "n": 1}], []], "time": 1}},
@@ -206,9 +207,18 @@ def test_over_real_sockets_one_exchange_mirrors_another() -> None:
             try:
                 plan = PaperPlan(symbols=("BTC",), live=LivePlan(url=server.url))
                 async with open_paper(plan, None, clock) as mirror:
+                    heard, frames = asyncio.Event(), 0
+
+                    def hear(frame: bytes) -> None:
+                        nonlocal frames
+                        frames += b'"channel":"bbo"' in frame
+                        if frames > 3:
+                            heard.set()
+
+                    socket = await mirror.transport().open_socket(hear, lambda reason: None)
+                    socket.send(b'{"method":"subscribe","subscription":{"type":"bbo","coin":"BTC"}}')
                     async with asyncio.timeout(60):
-                        while not mirror.venue.world.trades.newest("BTC"):
-                            await asyncio.sleep(0.05)
+                        await heard.wait()
                     assert mirror.venue.engine.market("BTC").mark is not None
             finally:
                 await server.close()
