@@ -19,8 +19,10 @@ from perpstrader.venue.wire import WireError, info, limits, weights
 
 _OK: Final = 200
 _TOO_MANY: Final = 429
-_URGENT: Final = frozenset({"userFillsByTime", "frontendOpenOrders", "meta"})
-"""What a position is found and protected by."""
+_URGENT: Final = frozenset(
+    {"userFillsByTime", "frontendOpenOrders", "meta", "userAbstraction", "userRole", "extraAgents"}
+)
+"""What a position is found and protected by, and what a start asks before it does that."""
 
 _TYPE: Final = re.compile(rb'"type":"(\w+)"')
 _COUNTED: Final = {b"order": b'"r":', b"batchModify": b'"r":', b"cancel": b'"o":', b"cancelByCloid": b'"cloid":'}

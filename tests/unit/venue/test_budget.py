@@ -181,7 +181,7 @@ def test_a_heavy_read_is_not_starved_by_light_ones_that_came_after_it() -> None:
                 group.create_task(poll())
             await clock.sleep(30)
             begun = clock.now_ms()
-            await wire.post("/info", ROLE, timeout_s=90)
+            await wire.post("/info", CANDLES, timeout_s=90)
             over.set()
         return clock.now_ms() - begun
 
