@@ -55,6 +55,11 @@ class TraceSettings(Section):
     keep_days: int = setting(
         730, "Days that a summary is kept; the sums of its day stay for ever.", unit="days", ge=1, le=36_500,
     )  # fmt: skip
+    cold_days: int = setting(
+        0, "Days after which a whole month goes to a Parquet file in `traces/cold`, from which it can be brought back; 0: "
+        "none does.", unit="days", ge=0, le=36_500, why="it needs the extra `replay`; below `payload_days` it keeps "
+        "details for ever",
+    )  # fmt: skip
     max_rows: int = setting(
         5_000_000, "Most decisions in the file; beyond it the oldest go.", unit="traces", ge=1_000, le=10**9,
         why="the disk is bounded whatever happens",

@@ -24,7 +24,7 @@ from perpstrader.traces.errors import TraceError, TraceRejectedError, UnknownTra
 from perpstrader.traces.files import MEMORY, Synchronous, as_trace_error, connect, transact
 from perpstrader.traces.reading import Reads
 from perpstrader.traces.records import Counters, CycleNote, Marked, Retained, Retention
-from perpstrader.traces.retention import keep_within, sweep_bars
+from perpstrader.traces.retention import sweep_bars
 
 T = TypeVar("T")
 _PAGE_BYTES: Final = 4_096
@@ -118,11 +118,7 @@ class TraceStore(Reads):
 
     async def retain(self, policy: Retention) -> Retained:
         """Keep the file within its bounds, slice by slice; other work goes on between the slices."""
-        return await keep_within(
-            policy,
-            lambda work: self._run(lambda: self._transact(lambda: work(self._connection))),
-            lambda work: self._run(lambda: work(self._connection)),
-        )
+        return await self._retain(policy)
 
     @property
     def counters(self) -> Counters:
@@ -147,6 +143,12 @@ class TraceStore(Reads):
 
     async def _transacted(self, work: Callable[[apsw.Connection], T]) -> T:
         return await self._run(lambda: self._transact(lambda: work(self._connection)))
+
+    async def _plainly(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await self._run(lambda: work(self._connection))
+
+    async def _apart(self, work: Callable[[], T]) -> T:
+        return await self._run(work)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if not self._open:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from perpstrader.traces import bars, dictionaries, outbox, schema
+from perpstrader.traces import bars, cold, dictionaries, outbox, schema
 from perpstrader.traces.codec import DROPPED, PLAIN, ZSTD, decode, encode_whole, unpack
 from perpstrader.traces.copies import copy_beside
 from perpstrader.traces.errors import TraceError
@@ -86,7 +86,7 @@ def migrate(path: Path, to: int, *, busy_ms: int = 5_000) -> Migrated:
 
 def _check_way(connection: apsw.Connection, path: Path, before: int, to: int) -> None:
     if before >= _COLD > to:
-        months = [month for (month,) in connection.execute("SELECT DISTINCT month FROM cold_part WHERE restored = 0")]
+        months = cold.months(connection)
         if months:
             raise TraceError(
                 f"version {to} knows no archived months, and {path} has {', '.join(months)}: bring them back first,"

@@ -8,7 +8,7 @@ from typing import Any, Final
 import apsw
 
 from perpstrader.domain.traces import Trace, TraceKind
-from perpstrader.traces import bars
+from perpstrader.traces import bars, cold
 from perpstrader.traces.codec import DROPPED, decode, unpack
 from perpstrader.traces.contract import MAX_LIMIT
 from perpstrader.traces.errors import TraceError
@@ -202,7 +202,7 @@ def stats(connection: apsw.Connection, counters: Counters) -> TraceStats:
         dead_letters=connection.execute("SELECT count(*) FROM dead_letter").get,
         notes=connection.execute("SELECT count(*) FROM cycle_note").get,
         by_kind=kinds, by_verdict=verdicts, by_reason=reasons, by_symbol=symbols, by_strategy=strategies,
-        counters=counters,
+        counters=counters, archived=tuple(cold.months(connection)),
     )  # fmt: skip
 
 

@@ -7,13 +7,26 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import apsw
+import msgspec
 
 from perpstrader.domain.traces import Trace, TraceKind
-from perpstrader.traces import chain, outbox, outcomes, queries
+from perpstrader.traces import archive, chain, cold, outbox, outcomes, queries
 from perpstrader.traces.contract import MAX_LIMIT, NEAR_MS
+from perpstrader.traces.errors import TraceError
 from perpstrader.traces.outbox import Backlog, Origin, Parcel
 from perpstrader.traces.outcomes import Bin, Outcome
-from perpstrader.traces.records import Counters, DeadLetter, Nearby, Page, TraceStats, TraceSummary, Verification
+from perpstrader.traces.records import (
+    Counters,
+    DeadLetter,
+    Nearby,
+    Page,
+    Retained,
+    Retention,
+    TraceStats,
+    TraceSummary,
+    Verification,
+)
+from perpstrader.traces.retention import keep_within
 
 T = TypeVar("T")
 
@@ -33,6 +46,14 @@ class Reads(ABC):
     @abstractmethod
     async def _transacted(self, work: Callable[[apsw.Connection], T]) -> T:
         """The result of ``work`` in one transaction of the writing connection."""
+
+    @abstractmethod
+    async def _plainly(self, work: Callable[[apsw.Connection], T]) -> T:
+        """The result of ``work`` on the writing connection, outside of a transaction."""
+
+    @abstractmethod
+    async def _apart(self, work: Callable[[], T]) -> T:
+        """The result of ``work`` on other files, off the event loop where the caller has threads for that."""
 
     async def get(self, trace_id: str) -> Trace | None:
         """The trace in its newest revision, or ``None``."""
@@ -81,9 +102,15 @@ class Reads(ABC):
             "reason": reason, "executed": executed, "error": error, "since_ms": since_ms, "until_ms": until_ms,
             "min_risk": min_risk, "max_risk": max_risk,
         }  # fmt: skip
-        if text:
-            return await self._read(lambda connection: queries.search(connection, filters, text, limit, cursor))
-        return await self._read(lambda connection: queries.find(connection, filters, limit, cursor))
+
+        def found(connection: apsw.Connection) -> Page:
+            if text:
+                page = queries.search(connection, filters, text, limit, cursor)
+            else:
+                page = queries.find(connection, filters, limit, cursor)
+            return msgspec.structs.replace(page, archived=tuple(cold.months(connection)))
+
+        return await self._read(found)
 
     async def after(self, seq: int, limit: int = 500) -> list[TraceSummary]:
         """The summaries stored after ``seq``, in the order of storing."""
@@ -116,8 +143,34 @@ class Reads(ABC):
         return await self._read(lambda connection: queries.dead_letters(connection, limit))
 
     async def verify(self) -> Verification:
-        """Check the chain and the summaries."""
-        return await self._read(chain.verify)
+        """Check the chain, the summaries, and the files of archived months."""
+        return await self._read(_verified)
+
+    # --- old months ---
+
+    async def archive(
+        self, age_ms: int, *, thawed: bool = False, progress: Callable[[float], None] | None = None
+    ) -> list[str]:
+        """Move whole months to files; see ``traces.archive``. Other work goes on between the slices."""
+        return await archive.archive(_Hands(self), age_ms, thawed=thawed, progress=progress)
+
+    async def restore_month(self, month: str, *, progress: Callable[[float], None] | None = None) -> list[str]:
+        """Have an archived month, and those after it, in the record again; which they are."""
+        return await archive.bring_back(_Hands(self), month, progress=progress)
+
+    async def _retain(self, policy: Retention) -> Retained:
+        """One pass; what keeps months from being archived does not keep the rest from being done."""
+        trouble: TraceError | None = None
+        archived: list[str] = []
+        if policy.cold_ms is not None:
+            try:
+                archived = await self.archive(policy.cold_ms)
+            except TraceError as error:
+                trouble = error
+        kept = await keep_within(policy, self._transacted, self._plainly)
+        if trouble is not None:
+            raise trouble
+        return msgspec.structs.replace(kept, archived=tuple(archived))
 
     # --- the outbox ---
 
@@ -150,3 +203,30 @@ class Reads(ABC):
     async def dictionaries(self) -> dict[int, bytes]:
         """What the payloads were packed with, by number."""
         return await self._read(outbox.dictionaries)
+
+
+class _Hands:
+    """What a store lends to ``traces.archive``."""
+
+    def __init__(self, store: Reads) -> None:
+        self._store = store
+
+    async def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await self._store._read(work)
+
+    async def transacted(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await self._store._transacted(work)
+
+    async def plainly(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await self._store._plainly(work)
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        return await self._store._apart(work)
+
+
+def _verified(connection: apsw.Connection) -> Verification:
+    found = chain.verify(connection)
+    away = cold.problem(connection) if found.ok else None
+    if away is not None:
+        found = msgspec.structs.replace(found, bad_entry=away[0], problem=away[1])
+    return msgspec.structs.replace(found, archived=tuple(cold.months(connection)))

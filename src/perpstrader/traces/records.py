@@ -49,10 +49,14 @@ class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """One page of a search, newest first; ``cursor`` asks for the next page and is ``None`` on the last."""
+    """One page of a search, newest first; ``cursor`` asks for the next page and is ``None`` on the last.
+
+    ``archived`` are the months, such as ``2025-03``, whose decisions lie in files and were not searched.
+    """
 
     rows: tuple[TraceSummary, ...]
     cursor: str | None
+    archived: tuple[str, ...] = ()
 
 
 class NoteCode(enum.StrEnum):
@@ -120,7 +124,10 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TraceStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Totals over the whole file, integers from zero up (TS-18), and the counters of this process."""
+    """Totals over the whole file, integers from zero up (TS-18), and the counters of this process.
+
+    What lies in ``archived`` months is not in the totals.
+    """
 
     total: int
     unanalyzed: int
@@ -134,6 +141,7 @@ class TraceStats(msgspec.Struct, frozen=True, kw_only=True):
     by_symbol: dict[str, int]
     by_strategy: dict[str, int]
     counters: Counters
+    archived: tuple[str, ...] = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,12 +162,16 @@ class Marked(NamedTuple):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """The finding over ``checked`` payloads; ``bad_entry`` and ``bad_id`` name the first bad row."""
+    """The finding over ``checked`` payloads; ``bad_entry`` and ``bad_id`` name the first bad row.
+
+    Of ``archived`` months the files as a whole were checked, and that the chain goes through them.
+    """
 
     checked: int
     bad_entry: int | None = None
     bad_id: str | None = None
     problem: str = ""
+    archived: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -168,25 +180,30 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """Ages in ms back from the newest trace, ``max_rows`` traces, ``max_bytes`` of the file; ``None``: no bound."""
+    """Ages in ms back from the newest trace, ``max_rows`` traces, ``max_bytes`` of the file; ``None``: no bound.
+
+    ``cold_ms`` is the age from which whole months go to files.
+    """
 
     payload_ms: int | None = None
     kept_payload_ms: int | None = None
     trace_ms: int | None = None
     max_rows: int | None = None
     max_bytes: int | None = None
+    cold_ms: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("payload_ms", "kept_payload_ms", "trace_ms"):
+        for name in ("payload_ms", "kept_payload_ms", "trace_ms", "cold_ms"):
             value = getattr(self, name)
             if value is not None and value < MIN_RETENTION_MS:
                 raise TraceError(f"a retention of {value} ms ({name}) is below the least one, {MIN_RETENTION_MS} ms")
 
 
 class Retained(msgspec.Struct, frozen=True, kw_only=True):
-    """What one pass did: payloads, traces and bars removed, bytes given back to the disk."""
+    """What one pass did: payloads, traces and bars removed, bytes given back to the disk, months archived."""
 
     payloads: int = 0
     traces: int = 0
     bars: int = 0
     freed_bytes: int = 0
+    archived: tuple[str, ...] = ()

@@ -58,7 +58,9 @@ async def keep_within(
     while more:
         count, more = await plainly(vacuum)
         freed += count
-    return Retained(**removed, freed_bytes=freed)
+    return Retained(
+        payloads=removed["payloads"], traces=removed["traces"], bars=removed["bars"], freed_bytes=freed
+    )
 
 
 async def sweep_bars(transacted: Callable[[Slice], Awaitable[tuple[int, bool]]]) -> int:

@@ -171,8 +171,7 @@ _V5: Final = (
 _V6: Final = (
     """CREATE TABLE cold_part (
         first_entry INTEGER PRIMARY KEY, last_entry INTEGER NOT NULL, month TEXT NOT NULL, file TEXT NOT NULL,
-        sha256 TEXT NOT NULL, before BLOB NOT NULL, digest BLOB NOT NULL, traces INTEGER NOT NULL,
-        restored INTEGER NOT NULL DEFAULT 0) STRICT""",
+        sha256 TEXT NOT NULL, before BLOB NOT NULL, digest BLOB NOT NULL) STRICT""",
 )
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5, _V6)
@@ -197,7 +196,7 @@ DOWN: Final[tuple[tuple[str, ...], ...]] = (
         "DROP TRIGGER trace_bars_delete", "DROP TRIGGER trace_bars_drop", "DROP TABLE trace_bars", "DROP TABLE candle",
         "DELETE FROM meta WHERE key = 'bars_swept'",
     ),
-    ("DROP TABLE cold_part",),
+    ("DROP TABLE cold_part", "DELETE FROM meta WHERE key = 'thawed_ms'"),
 )  # fmt: skip
 """Step n (from 1) leads from version n back to version n - 1; ``traces.migrations`` first makes the payloads readable
 for it. There is no step below 1.

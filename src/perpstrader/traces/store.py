@@ -33,7 +33,7 @@ from perpstrader.traces.postgres.address import is_address
 from perpstrader.traces.postgres.store import SharedStore
 from perpstrader.traces.reading import Reads
 from perpstrader.traces.records import Counters, CycleNote, Marked, Retained, Retention, TraceSummary
-from perpstrader.traces.retention import keep_within, sweep_bars
+from perpstrader.traces.retention import sweep_bars
 
 T = TypeVar("T")
 _PAGE_BYTES: Final = 16_384
@@ -230,10 +230,27 @@ class TraceStore(Reads):
     async def retain(self, policy: Retention) -> Retained:
         """Keep the file within its bounds, slice by slice; other work goes on between the slices."""
         await self._batches.flush()
-        kept = await keep_within(policy, self._transacted, lambda work: self._run(lambda: work(self._writer)))
-        if kept.payloads or kept.traces:
+        try:
+            return await self._retain(policy)
+        finally:
             self._forget()
-        return kept
+
+    async def archive(
+        self, age_ms: int, *, thawed: bool = False, progress: Callable[[float], None] | None = None
+    ) -> list[str]:
+        """Move whole months to files; see ``traces.archive``. Other work goes on between the slices."""
+        await self._batches.flush()
+        try:
+            return await super().archive(age_ms, thawed=thawed, progress=progress)
+        finally:
+            self._forget()
+
+    async def restore_month(self, month: str, *, progress: Callable[[float], None] | None = None) -> list[str]:
+        """Have an archived month, and those after it, in the record again; which they are."""
+        try:
+            return await super().restore_month(month, progress=progress)
+        finally:
+            self._forget()
 
     @property
     def counters(self) -> Counters:
@@ -360,6 +377,12 @@ class TraceStore(Reads):
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await self._guarded(self._write, work)
+
+    async def _plainly(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await self._run(lambda: work(self._writer))
+
+    async def _apart(self, work: Callable[[], T]) -> T:
+        return await self._guarded(self._read_executor, work)
 
     async def _transacted(self, work: Callable[[apsw.Connection], T]) -> T:
         return await self._run(lambda: transact(self._writer, lambda: work(self._writer)))

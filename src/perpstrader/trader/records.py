@@ -24,6 +24,7 @@ def retention_of(settings: Settings) -> Retention:
     return Retention(
         payload_ms=wanted.payload_days * _DAY_MS, kept_payload_ms=wanted.order_payload_days * _DAY_MS,
         trace_ms=wanted.keep_days * _DAY_MS, max_rows=wanted.max_rows, max_bytes=wanted.max_bytes,
+        cold_ms=wanted.cold_days * _DAY_MS or None,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import typer
 
 from perpstrader.cli.traces import (
     analyzing,
+    archiving,
     bots,
     comparing,
     exporting,
@@ -33,4 +34,6 @@ app.command("sql")(exporting.sql)
 app.command("verify")(keeping.verify)
 app.command("prune")(keeping.prune)
 app.command("retrain")(keeping.retrain)
+app.command("archive")(archiving.archive)
+app.command("restore")(archiving.restore_month)
 app.command("migrate")(migrating.migrate_file)

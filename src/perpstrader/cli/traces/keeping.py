@@ -15,6 +15,7 @@ from perpstrader.cli.traces.record import (
     Bot,
     Replay,
     StoreAt,
+    archived_words,
     record_file,
     record_of,
     with_file,
@@ -39,9 +40,9 @@ def verify(
     )
     if as_json:
         print_json({"ok": found.ok, "checked": found.checked, "bad_entry": found.bad_entry, "bad_id": found.bad_id,
-                    "problem": found.problem})  # fmt: skip
+                    "problem": found.problem, "archived": found.archived})  # fmt: skip
     elif found.ok:
-        print(f"{found.checked} entries are as they were written")
+        print(f"{found.checked} entries are as they were written{archived_words(found.archived)}")
     else:
         print(f"entry {found.bad_entry} ({found.bad_id}) is not as it was written: {found.problem}")
     if not found.ok:

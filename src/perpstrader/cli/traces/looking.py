@@ -12,10 +12,10 @@ import typer
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json
 from perpstrader.cli.output import print_json, show_table, terminal
-from perpstrader.cli.traces.record import Bot, Replay, StoreAt, record_of, with_store
+from perpstrader.cli.traces.record import Bot, Replay, StoreAt, archived_words, record_of, with_store
 from perpstrader.domain import TraceKind
 from perpstrader.domain.wording import moment_text
-from perpstrader.traces import TraceSummary, explain, explain_at, is_answered, life_of
+from perpstrader.traces import Page, explain, explain_at, is_answered, life_of
 from perpstrader.traces.contract import TraceStore
 
 _TO_THE_MINUTE: Final = re.compile(r"[^:]*(:\d\d)?(Z|[+-]\d\d:?\d\d)?")
@@ -47,13 +47,12 @@ def list_newest(
     """The newest decisions with verdict and reason."""
     word = verdict.value if verdict is not None else None
 
-    async def read(store: TraceStore) -> tuple[TraceSummary, ...]:
-        page = await store.find(symbol=symbol, strategy=strategy, verdict=word, kind=kind, limit=limit)
-        return page.rows
+    async def read(store: TraceStore) -> Page:
+        return await store.find(symbol=symbol, strategy=strategy, verdict=word, kind=kind, limit=limit)
 
-    rows = with_store(record_of(data_dir, config, replay, store_at, bot), read)
+    page = with_store(record_of(data_dir, config, replay, store_at, bot), read)
     if as_json:
-        print_json({"traces": rows})
+        print_json({"traces": page.rows, "archived": page.archived})
         return
     cells = [
         (
@@ -61,9 +60,11 @@ def list_newest(
             f"{row.action} {row.side}".strip() or row.kind.value, row.verdict or "-",
             row.reason or row.error or ("an order followed" if row.executed else "-"),
         )
-        for row in rows
+        for row in page.rows
     ]  # fmt: skip
     show_table(terminal(), "Decisions, newest first", _COLUMNS, cells, "Nothing is recorded that matches.")
+    if page.archived:
+        print(f"not searched{archived_words(page.archived)}")
 
 
 def show(

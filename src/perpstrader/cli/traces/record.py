@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple, TypeVar
 
@@ -12,6 +12,7 @@ import typer
 
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import place, settings_from
+from perpstrader.domain.wording import plural
 from perpstrader.traces import TraceStore as FileStore
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.postgres.address import is_address
@@ -56,6 +57,14 @@ def record_of(
     if url is None:
         raise CliError("the settings name no shared record: set traces.postgres_url (TRACE_POSTGRES_URL)")
     return Shared(url.get_secret_value(), bot)
+
+
+def archived_words(months: Sequence[str]) -> str:
+    """The end of a sentence that tells which months lie in files; empty where none does."""
+    if not months:
+        return ""
+    span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
+    return f"; {plural(len(months), 'month')} archived ({span}): `perpstrader traces restore MONTH` brings one back"
 
 
 def record_file(data_dir: Path | None, config: Path | None, replay: str | None) -> Path:
