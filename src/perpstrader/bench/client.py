@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 import coincurve
 import msgspec
 
+from perpstrader.bench import client_minute
 from perpstrader.bench.desk import MADE_UP_KEY, SYMBOLS, Build, Desk, StandingClock, open_desk
 from perpstrader.bench.harness import Arm, Case, Skipped, Subject
 from perpstrader.bench.lab import Lab
@@ -33,17 +34,15 @@ T = TypeVar("T")
 
 COMPONENT: Final = "client"
 _ORDERS: Final = 10
-_CYCLES: Final = 10
-_DELAY_S: Final = 0.002
 _NONCE: Final = 1_760_000_000_000
 _BUILDS: Final[tuple[Build, Build]] = ("baseline", "optimized")
 _RECORDED: Final = "hl_account_and_book_samples_2026-06"
-_CYCLE: Final = ("account", "open_orders", "contexts", "book")
+_READS: Final = ("account", "open_orders", "contexts", "book")
 
 
 def cases(lab: Lab) -> list[Case]:
     """The rows of this component."""
-    return [*_actions(), *_reads(), *_parsing(lab)]
+    return [*_actions(), *_reads(), *client_minute.cases(), *_parsing(lab)]
 
 
 def _actions() -> list[Case]:
@@ -77,29 +76,12 @@ def _actions() -> list[Case]:
 
 
 def _reads() -> list[Case]:
-    one = [
+    return [
         Case(
             COMPONENT, f"read-{name.replace('_', '-')}", "us/call", 20, partial(_reading, name, 20),
             note="ask, answer and typed result in process; the exchange's work is in it, a network is not",
         )
-        for name in _CYCLE
-    ]  # fmt: skip
-    cycles = f"{_CYCLES} trading cycles one after the other: account, open orders, contexts, {len(SYMBOLS)} books each"
-    return [
-        *one,
-        Case(
-            COMPONENT, "cycle-reads-calls", "calls", 1, partial(_cycles, _CYCLES, "calls"), claim=10.0, counted=True,
-            note=f"requests of {cycles}; fewer calls are older answers",
-        ),
-        Case(
-            COMPONENT, "cycle-reads-weight", "weight", 1, partial(_cycles, _CYCLES, "weight"), counted=True,
-            note=f"IP weight, of 1200 a minute, of {cycles}",
-        ),
-        Case(
-            COMPONENT, "cycle-reads-latency", "us/cycle", 2, partial(_cycles, 2, "time"), claim=4.0,
-            note=f"account, open orders, contexts, {len(SYMBOLS)} books at {_DELAY_S * 1000:g} ms real time a request; "
-            "the venue's is a hundred times that",
-        ),
+        for name in _READS
     ]  # fmt: skip
 
 
@@ -313,28 +295,6 @@ async def _reading(name: str, times: int) -> AsyncIterator[Subject]:
         for desk in desks:
             await _trade(desk.client, await _far_price(desk))
         yield Subject.of([Arm(run=(work := partial(run, desk.client)), answer=work) for desk in desks])
-
-
-@asynccontextmanager
-async def _cycles(cycles: int, figure: str) -> AsyncIterator[Subject]:
-    clock, delay_s = StandingClock(), _DELAY_S if figure == "time" else 0.0
-
-    async def answer(desk: Desk) -> list[Any]:
-        seen = []
-        for _ in range(cycles):
-            seen += [await _ask(desk.client, name) for name in _CYCLE[:-1]]
-            seen += [await desk.client.book(symbol) for symbol in SYMBOLS]
-        return seen
-
-    async def run(desk: Desk) -> int:
-        before = (desk.transport.calls, desk.transport.weight)
-        await answer(desk)
-        return desk.transport.calls - before[0] if figure == "calls" else desk.transport.weight - before[1]
-
-    async with AsyncExitStack() as stack:
-        builds = _builds_of(*_CYCLE)
-        desks = [await stack.enter_async_context(open_desk(build, clock, delay_s)) for build in builds]
-        yield Subject.of([Arm(run=partial(run, desk), answer=partial(answer, desk)) for desk in desks])
 
 
 # --- answers recorded at the venue ---

@@ -21,6 +21,7 @@ from perpstrader.paper.server import InProcessTransport, PaperVenue, VenueConfig
 from perpstrader.runtime import Answer, Clock, CloseHandler, FrameHandler, Socket, Transport
 from perpstrader.venue import HyperliquidClient, NonceSource, Signer, WireEncoder
 from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
+from perpstrader.venue.calls import VenueCalls
 from perpstrader.venue.wire import exchange, weights
 
 Build = Literal["baseline", "optimized"]
@@ -57,7 +58,9 @@ class StandingClock:
 
 
 class CountingTransport:
-    """Counts requests and their weight on the way to ``inner``; each takes ``delay_s`` of real time longer."""
+    """Counts requests, what is sent by WebSocket, and their weight on the way to ``inner``; each request takes
+    ``delay_s`` of real time longer.
+    """
 
     def __init__(self, inner: Transport, delay_s: float = 0.0) -> None:
         self._inner = inner
@@ -75,7 +78,24 @@ class CountingTransport:
 
     async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> Socket:
         """See ``Transport.open_socket``."""
-        return await self._inner.open_socket(on_frame, on_close)
+        return _CountingSocket(await self._inner.open_socket(on_frame, on_close), self)
+
+    async def close(self) -> None:
+        """Close the inner one."""
+        await self._inner.close()
+
+
+class _CountingSocket:
+    """A WebSocket whose outgoing messages count as calls."""
+
+    def __init__(self, inner: Socket, count: CountingTransport) -> None:
+        self._inner = inner
+        self._count = count
+
+    def send(self, frame: bytes) -> None:
+        """See ``Socket.send``."""
+        self._count.calls += 1
+        self._inner.send(frame)
 
     async def close(self) -> None:
         """Close the inner one."""
@@ -85,18 +105,23 @@ class CountingTransport:
 class Desk:
     """One account of a million dollars, its client, and the exchange that it is at."""
 
-    def __init__(self, venue: PaperVenue, clock: Clock, build: Build, delay_s: float) -> None:
+    def __init__(
+        self, venue: PaperVenue, clock: Clock, build: Build, delay_s: float = 0.0, *,
+        transport: CountingTransport | None = None, coalesce_ms: int = 0,
+    ) -> None:  # fmt: skip
         signer = Signer(MADE_UP_KEY, mainnet=False)
         self.venue = venue
         self.account = signer.address
-        self.transport = CountingTransport(InProcessTransport(venue, Random(_SEED)), delay_s)
+        self.transport = transport or CountingTransport(InProcessTransport(venue, Random(_SEED)), delay_s)
         self.encoder = WireEncoder(signer)
         self.nonces = NonceSource(clock, 0, lambda mark: None)
-        self.client: HyperliquidClient
+        self.client: VenueCalls
         if build == "baseline":
             self.client = BaselineClient(self.transport, clock, MADE_UP_KEY, self.nonces, account=self.account)
         else:
-            self.client = HyperliquidClient(self.transport, clock, self.encoder, self.nonces, account=self.account)
+            self.client = HyperliquidClient(
+                self.transport, clock, self.encoder, self.nonces, account=self.account, coalesce_ms=coalesce_ms
+            )
         venue.fund(self.account, _MILLION_MICRO_USD)
 
 

@@ -71,7 +71,9 @@ def test_every_component_has_rows_its_limits_and_notes() -> None:
         ("traces", "unanalyzed"), ("traces", "stats"), ("traces", "bytes-on-disk"), ("traces", "win-rate"),
         ("risk", "signal-repeated"), ("risk", "signal-fresh"), ("risk", "portfolio-risk"), ("risk", "position-risk"),
         ("client", "sign-order"), ("client", "encode-order"), ("client", "order-roundtrip"),
-        ("client", "parse-account"), ("client", "parse-book"), ("recovery", "analysis"),
+        ("client", "parse-account"), ("client", "parse-book"), ("client", "calls"), ("client", "weight"),
+        ("client", "latency-p50"), ("client", "latency-p99"), ("client", "order-latency"),
+        ("client", "orders-per-second"), ("client", "cpu-per-order"), ("recovery", "analysis"),
         ("recovery", "action-to-order"), ("breakers", "call-closed"), ("breakers", "reject-open"),
         ("breakers", "health-checks"), ("monitor", "measure-overhead"),
     } <= set(names)  # fmt: skip
@@ -81,7 +83,7 @@ def test_BMF07_each_of_the_nine_claims_has_its_row() -> None:
     claims = {(c.component, c.row): c.claim for cases in rows_of().values() for c in cases if c.claim is not None}
     assert claims.items() >= {
         ("traces", "write-100"): 5.0, ("traces", "read-recent"): 3.0, ("risk", "signal-repeated"): 10.0,
-        ("risk", "portfolio-risk"): 5.0, ("client", "cycle-reads-calls"): 10.0, ("client", "cycle-reads-latency"): 4.0,
+        ("risk", "portfolio-risk"): 5.0, ("client", "calls"): 10.0, ("client", "latency-p50"): 4.0,
         ("recovery", "analysis"): 6.0, ("recovery", "action-to-order"): 4.0, ("breakers", "health-checks"): 3.0,
     }.items()  # fmt: skip
 
