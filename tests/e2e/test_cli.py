@@ -96,6 +96,24 @@ def test_the_paper_exchange_serves_until_a_signal(tmp_path: Path) -> None:
     assert exchange.returncode == 0
 
 
+def test_the_paper_exchange_makes_an_account_with_funds_and_keeps_them_over_a_restart(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    said = []
+    for funds in ("10000", "77"):
+        with started("paper", "--port", str(port), "--fund", funds, "--data-dir", tmp_path) as exchange:
+            assert exchange.stdout is not None
+            exchange.stdout.readline(), exchange.stdout.readline()
+            said.append(exchange.stdout.readline())
+            exchange.send_signal(signal.SIGINT)
+            exchange.communicate(timeout=WAIT_S)
+    assert said[0] == said[1], "an account that has funds keeps them"
+    assert "with 10000.0 USD" in said[0]
+    assert (tmp_path / "paper-key").stat().st_mode & 0o777 == 0o600
+    refused = program("paper", "--port", str(port), "--fund", "-5", "--data-dir", tmp_path)
+    assert (refused.returncode, "not above 0" in one_sentence(refused)) == (2, True)
+
+
 def bad_inputs(folder: Path, port: int) -> dict[str, tuple[Sequence[str | Path], dict[str, str], int, str]]:
     """Command line, environment, exit code, what the sentence says."""
     candles = folder / "candles"

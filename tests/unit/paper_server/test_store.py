@@ -184,3 +184,43 @@ def test_a_market_without_a_coin_in_which_accounts_are_is_refused(tmp_path: Path
         store.close()
 
     run_virtual(main, start_ms=START_MS)
+
+
+def test_isolated_margin_sub_accounts_twaps_and_approvals_survive_a_kill(tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        store = PaperStore(tmp_path / "one")
+        desk = StoredDesk(clock, store)
+        desk.venue.engine._state.config = EngineConfig(sub_account_min_volume=0)
+        async with asyncio.TaskGroup() as group:
+            market = group.create_task(desk.venue.run())
+            await clock.sleep(1)
+            await desk.act(actions.UpdateLeverage(0, False, 7))
+            await desk.order("buy", str(round(await desk.mid() * 1.05)), "0.02", "Ioc")
+            await desk.act(actions.UpdateIsolatedMargin(0, True, 33_000_000))
+            engine = desk.venue.engine
+            user = engine.create_sub_account(USER, "one", clock.now_ms())
+            assert isinstance(user, str)
+            engine.sub_account_transfer(USER, user, 500_000_000, clock.now_ms(), deposit=True)
+            await desk.act(actions.ReserveRequestWeight(700))
+            builder = "0x" + "65" * 20
+            await desk.user_signed({"type": "approveBuilderFee", "maxFeeRate": "0.05%", "builder": builder})
+            await desk.act(actions.TwapOrder(actions.TwapWire(1, True, "0.5", False, 5, True)))
+            await clock.sleep(45)
+            await desk.act(actions.Noop())
+            copy = PaperStore(_killed_copy(tmp_path / "one", tmp_path / "two"))
+            other = Exchange(engine.assets)
+            copy.recall(other, PaperVenue(other, desk.venue.feed, clock).world)
+            _same(engine, other)
+            assert other.account_state(USER).positions[0].raw_usd is not None
+            assert other.asset_account(USER, "BTC").is_isolated
+            assert other.sub_accounts(USER) == engine.sub_accounts(USER) == ((user, "one"),)
+            assert other.master_of(user) == USER
+            assert other.reserved_weight(USER) == 700
+            assert other.builder_fees(USER) == {builder: 50}
+            assert other.twaps(USER) == engine.twaps(USER) != ()
+            assert other.twap_history(USER) == engine.twap_history(USER)
+            market.cancel()
+            copy.close()
+        store.close()
+
+    run_virtual(main, start_ms=START_MS)

@@ -98,6 +98,9 @@ class MarketMemory(msgspec.Struct, frozen=True):
     last_rate: int
     outside_size: int
     outside_cash: int
+    previous_mark: int | None = None
+    premium_sum: int = 0
+    premium_samples: int = 0
 
 
 class VenueMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +128,8 @@ def venue_memory(state: EngineState) -> VenueMemory:
         markets=[
             MarketMemory(
                 coin, market.asset.size_decimals, market.mark, market.oracle, market.last, market.last_rate,
-                market.outside_size, market.outside_cash,
+                market.outside_size, market.outside_cash, market.previous_mark, market.premium_sum,
+                market.premium_samples,
             )
             for coin, market in state.markets.items()
         ],
@@ -191,6 +195,8 @@ def recall(
         market = state.markets[row.coin]
         market.oracle, market.last, market.last_rate = row.oracle, row.last, row.last_rate
         market.outside_size, market.outside_cash = row.outside_size, row.outside_cash
+        market.previous_mark = row.previous_mark
+        market.premium_sum, market.premium_samples = row.premium_sum, row.premium_samples
         if row.mark is not None:
             market.set_mark(row.mark)
     _fill_account(state, state.liquidator, venue.liquidator)
