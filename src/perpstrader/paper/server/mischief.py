@@ -149,4 +149,4 @@ class Mischief:
             self._evicted[oid] = None
             if len(self._evicted) > _EVICTED:
                 del self._evicted[next(iter(self._evicted))]
-        return oid in self._evicted and record["status"] not in _LIVE
+        return oid in self._evicted
