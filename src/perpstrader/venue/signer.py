@@ -122,7 +122,7 @@ class Signer:
 
 def check_allowed(action: object) -> None:
     """Returns for a trading action; raises ``SigningRefusedError`` for all else, also for weight bought for another
-    address.
+    address and for an order that pays a builder.
     """
     if type(action) not in ALLOWED_ACTIONS:
         name = getattr(action, "type", None) or type(action).__name__
@@ -130,3 +130,5 @@ def check_allowed(action: object) -> None:
         raise SigningRefusedError(f"{name} is never signed here; signed are only: {allowed}")
     if isinstance(action, actions.ReserveRequestWeight) and action.destination is not None:
         raise SigningRefusedError("reserveRequestWeight for another address is never signed here: it spends money")
+    if isinstance(action, actions.Order) and action.builder is not None:
+        raise SigningRefusedError(f"an order that pays the builder {action.builder.b} is never signed here")

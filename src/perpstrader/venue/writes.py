@@ -16,6 +16,7 @@ from perpstrader.runtime import Transport, TransportError
 from perpstrader.venue import contract as c
 from perpstrader.venue.encoding import ActionEncoder
 from perpstrader.venue.nonces import NonceSource
+from perpstrader.venue.signer import check_allowed
 from perpstrader.venue.wire import WireError, actions, exchange, responses
 from perpstrader.venue.wire.errors import ErrorCode
 from perpstrader.venue.wire.faults import said_by
@@ -157,6 +158,7 @@ class Writes:
 
     async def action(self, action: actions.Action, *, expires_ms: int | None = None) -> c.ActionAck:
         """See the contract."""
+        check_allowed(action)
         answer = await self._act(action, expires_ms)
         return answer if isinstance(answer, _NoAnswer) else c.Answered(answer.kind, answer.statuses)
 

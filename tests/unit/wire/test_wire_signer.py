@@ -41,8 +41,10 @@ def test_S72_no_transfer_passes_the_signer(kind: str) -> None:
         SIGNER.sign_action(actions.decode_action(json.dumps({"type": kind})), 1)  # type: ignore[arg-type]
 
 
-def test_S72_referrers_raw_dictionaries_and_weight_for_others_are_refused() -> None:
-    refused = (actions.SetReferrer("X"), {"type": "order"}, actions.ReserveRequestWeight(1, "0x" + "11" * 20))
+def test_S72_referrers_raw_dictionaries_builders_and_weight_for_others_are_refused() -> None:
+    other = "0x" + "11" * 20
+    paying = actions.Order([], "na", actions.Builder(other, 10))
+    refused = (actions.SetReferrer("X"), {"type": "order"}, actions.ReserveRequestWeight(1, other), paying)
     for action in refused:
         with pytest.raises(SigningRefusedError):
             SIGNER.sign_action(action, 1)  # type: ignore[arg-type]
