@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import coincurve
 import msgspec
 
-from perpstrader.bench import client_minute
+from perpstrader.bench import client_minute, client_signing
 from perpstrader.bench.desk import MADE_UP_KEY, SYMBOLS, Build, Desk, StandingClock, open_desk
 from perpstrader.bench.harness import Arm, Case, Skipped, Subject
 from perpstrader.bench.lab import Lab
@@ -26,6 +26,7 @@ from perpstrader.domain import TimeInForce, Trigger
 from perpstrader.venue import HyperliquidClient, Signer, WireEncoder, convert
 from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
 from perpstrader.venue.baseline import SdkEncoder
+from perpstrader.venue.calls import VenueCalls
 from perpstrader.venue.contract import Grouping, OrderRequest
 from perpstrader.venue.encoding import ActionEncoder
 from perpstrader.venue.wire import actions, exchange, info
@@ -42,7 +43,7 @@ _READS: Final = ("account", "open_orders", "contexts", "book")
 
 def cases(lab: Lab) -> list[Case]:
     """The rows of this component."""
-    return [*_actions(), *_reads(), *client_minute.cases(), *_parsing(lab)]
+    return [*_actions(), *client_signing.cases(), *_reads(), *client_minute.cases(), *_parsing(lab)]
 
 
 def _actions() -> list[Case]:
@@ -52,7 +53,7 @@ def _actions() -> list[Case]:
             note="a domain order as the JSON body that goes out; the signature is not in it",
         ),
         Case(
-            COMPONENT, "sign-order", "us/order", _ORDERS, _signing,
+            COMPONENT, "sign-order", "us/order", _ORDERS, _signing, claim=10.0,
             note="pack, hash and sign one order action; deterministic signatures, equal in both builds",
         ),
         Case(
@@ -175,7 +176,7 @@ async def _trading_arm(stack: AsyncExitStack, clock: StandingClock, build: Build
     return Arm(run=run, answer=answer)
 
 
-async def _trade(client: HyperliquidClient, far: Decimal) -> list[Any]:
+async def _trade(client: VenueCalls, far: Decimal) -> list[Any]:
     """An order that rests and is cancelled, one that fills, one with a stop: every answer, and the account after it."""
     mid = (await client.mids())["BTC"]
     entry = msgspec.structs.replace(_order(2, far * Decimal("1.5")), tif=TimeInForce.IOC)
@@ -279,7 +280,7 @@ def _builds_of(*methods: str) -> tuple[Build, ...]:
     return ("baseline",) if shared else _BUILDS
 
 
-async def _ask(client: HyperliquidClient, name: str) -> Any:
+async def _ask(client: VenueCalls, name: str) -> Any:
     return await (client.book(SYMBOLS[0]) if name == "book" else getattr(client, name)())
 
 
@@ -287,7 +288,7 @@ async def _ask(client: HyperliquidClient, name: str) -> Any:
 async def _reading(name: str, times: int) -> AsyncIterator[Subject]:
     clock = StandingClock()
 
-    async def run(client: HyperliquidClient) -> list[Any]:
+    async def run(client: VenueCalls) -> list[Any]:
         return [await _ask(client, name) for _ in range(times)]
 
     async with AsyncExitStack() as stack:
