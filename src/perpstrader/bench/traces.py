@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from perpstrader.bench import traces_limits, traces_reading, traces_writing
+from perpstrader.bench import traces_limits, traces_postgres, traces_reading, traces_trader, traces_writing
 from perpstrader.bench.harness import Case
 from perpstrader.bench.lab import Lab
 
 
 def cases(lab: Lab) -> list[Case]:
     """The rows of this component."""
-    return [*traces_writing.cases(lab), *traces_reading.cases(lab), *traces_limits.cases(lab)]
+    parts = (traces_writing, traces_reading, traces_trader, traces_postgres, traces_limits)
+    return [case for part in parts for case in part.cases(lab)]
