@@ -8,23 +8,31 @@ ARGS   ?=
 PYTEST_ARGS ?= -n 2 --dist worksteal
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: help setup run test prove lint pins clean
+.PHONY: help setup run test prove services lint pins clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/.setup-done ## make .venv with what the program needs
 run: setup ## start the trader on its paper exchange; ARGS="--duration 20s" is passed on
 	@$(BIN)/perpstrader run $(ARGS)
 
-test: $(VENV)/.dev-done lint ## install what the tests need; lint, types, import rules, all tests
+test: $(VENV)/.dev-done services lint ## install what the tests need; lint, types, import rules, all tests
 	@echo "== tests"
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-prove: $(VENV)/.dev-done lint ## the same tests at full size; writes build/prove.json
+prove: $(VENV)/.dev-done services lint ## the same tests at full size; writes build/prove.json
 	@echo "== tests at full size"
 	@PERPSTRADER_PROVE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Where it cannot be installed its tests are skipped, in continuous integration they fail.
+services: ## install the PostgreSQL server that tests start, where that can be done
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
+		echo "== PostgreSQL server for the tests"; \
+		AS=; [ "$$(id -u)" = 0 ] || AS="sudo -n"; \
+		{ command -v apt-get && $$AS apt-get update -qq && $$AS env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql; } >/dev/null 2>&1 \
+			|| echo "it cannot be installed here: apt-get install postgresql, or name its folder in PERPSTRADER_POSTGRES_BIN"; }
 
 lint: $(VENV)/.dev-done ## ruff, mypy --strict and the import rules
 	@echo "== ruff"
