@@ -36,6 +36,8 @@ from perpstrader.venue.wire.errors import ErrorClass, ErrorCode
 
 _UNKNOWN_PAUSE_S: Final = 2.0
 _BOOK_PATIENCE_S: Final = 1.0
+_BOOK_AGE_MS: Final = 250
+"""The oldest book that a first attempt is bounded by; those after it ask the venue (S04)."""
 _FILLS_PATIENCE_S: Final = 5.0
 _FLAT_OVERLAP_MS: Final = 60_000
 _IOC_EACH: Final = 3
@@ -295,7 +297,7 @@ class ExitDesk:
         """The bound of an attempt: a fresh book's best price, else the newest price known, widened with each attempt
         (S04, S14); for a passive one the best price of our own side.
         """
-        asset, touch = self._desk.asset(symbol), await self._touch(symbol, side, passive=passive)
+        asset, touch = self._desk.asset(symbol), await self._touch(symbol, side, attempt, passive=passive)
         if touch is None:
             return None
         if passive:
@@ -304,11 +306,11 @@ class ExitDesk:
         slip = min(self._desk.settings.exit_slip_fraction * step, self._desk.settings.max_exit_slip_fraction)
         return asset.bound(touch * (1 - slip * side.sign), buy=side is Side.SHORT)
 
-    async def _touch(self, symbol: str, side: Side, *, passive: bool) -> Decimal | None:
+    async def _touch(self, symbol: str, side: Side, attempt: int, *, passive: bool) -> Decimal | None:
         """The best opposite price (our own side's for a passive order); a silent venue delays an exit by a second."""
         with contextlib.suppress(VenueError, TimeoutError):
             async with asyncio.timeout(_BOOK_PATIENCE_S):
-                book = await self._desk.client.book(symbol)
+                book = await self._desk.client.book(symbol, max_age_ms=_BOOK_AGE_MS if attempt == 1 else 0)
             levels = book.bids if (side is Side.LONG) is not passive else book.asks
             if levels:
                 return levels[0].price

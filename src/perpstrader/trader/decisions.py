@@ -51,6 +51,8 @@ from perpstrader.venue.market_data import MarketData
 OPERATOR: Final = "operator"
 _REMEMBERED: Final = 256
 _READS: Final = 3
+_BOOK_AGE_MS: Final = 250
+"""The oldest book that an entry is judged and bounded by; the account is asked for anew (S30)."""
 """An account read before a fill that happened meanwhile is read again, so often."""
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="string", order="sorted")
@@ -196,7 +198,8 @@ class Decider:
         for _ in range(_READS):
             try:
                 state, book = await asyncio.gather(
-                    self._execution.account.refresh(), self._execution.desk.client.book(symbol)
+                    self._execution.account.refresh(),
+                    self._execution.desk.client.book(symbol, max_age_ms=_BOOK_AGE_MS),
                 )
             except VenueError as error:
                 hint = "entries wait until account and book can be read"

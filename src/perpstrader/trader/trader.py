@@ -151,8 +151,10 @@ class Trader:
         self.start_cash_flows_usd = self.execution.account.books.cash_flows_usd
         await self._on_equity()
         self._look_after()
-        for symbol in self.settings.trader.symbols:
-            await self.execution.confirm_leverage(symbol, self.settings.venue.leverage)
+        leverage = self.settings.venue.leverage
+        await asyncio.gather(
+            *(self.execution.confirm_leverage(symbol, leverage) for symbol in self.settings.trader.symbols)
+        )
         await self.warm_up.run(self._remember, self.on_bar)
         self._supervisor.start("cycles", self.cycle.run, deadline_ms=60_000 * 60)
 

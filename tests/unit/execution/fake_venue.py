@@ -6,7 +6,7 @@ It states facts only through the client's contract, so that execution learns of 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -227,7 +227,7 @@ class FakeVenue:
         group = groups.get(order.status, c.OrderGroup.CANCELED if canceled else c.OrderGroup.REJECTED)
         return c.OrderRecord(group=group, status=order.status, order=_listed(order), status_ms=order.status_ms)
 
-    async def open_orders(self) -> Sequence[c.OpenOrder]:
+    async def open_orders(self, *, max_age_ms: int | None = 0) -> Sequence[c.OpenOrder]:
         await self.clock.sleep(self.latency_s)
         self._reachable()
         return [_listed(order) for order in self.orders.values() if order.is_open]
@@ -238,7 +238,7 @@ class FakeVenue:
         newest = self.now_ms() - self.info_lag_ms
         return [fill for fill in self.trades if since_ms <= fill.time_ms <= newest]
 
-    async def account(self) -> c.AccountState:
+    async def account(self, *, max_age_ms: int | None = 0) -> c.AccountState:
         await self.clock.sleep(self.latency_s)
         self._reachable()
         positions = {}
@@ -255,7 +255,7 @@ class FakeVenue:
             margin_used_usd=ZERO, maintenance_margin_usd=ZERO, positions=positions,
         )  # fmt: skip
 
-    async def book(self, symbol: str) -> c.Book:
+    async def book(self, symbol: str, *, max_age_ms: int | None = 0) -> c.Book:
         self._reachable()
         level = (BookLevel(self.price[symbol], self.depth),)
         return c.Book(symbol=symbol, time_ms=self.now_ms(), bids=level, asks=level)
@@ -264,13 +264,15 @@ class FakeVenue:
         self._reachable()
         return self.now_ms()
 
-    async def metadata(self) -> Mapping[str, AssetSpec]:
+    async def metadata(self, *, max_age_ms: int | None = 0) -> Mapping[str, AssetSpec]:
         return self.assets
 
     async def contexts(self) -> Mapping[str, c.AssetContext]:
         return {}
 
-    async def mids(self) -> Mapping[str, Decimal]:
+    async def mids(
+        self, symbols: Collection[str] | None = None, *, max_age_ms: int | None = 0
+    ) -> Mapping[str, Decimal]:
         return dict(self.price)
 
     async def candles(self, symbol: str, interval: str, start_ms: int, end_ms: int) -> Sequence[Candle]:
