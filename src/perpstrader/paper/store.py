@@ -134,6 +134,7 @@ class PaperStore:
         markets = [row for row in venue.markets if offered.get(row.coin) == row.size_decimals]
         engine.recall(msgspec.structs.replace(venue, markets=markets), accounts)
         world.agents.restore(self._part("agents", list[Agent]) or [])
+        world.modes.update(self._part("modes", dict[str, str]) or {})
         for address, nonces in self._db.execute("SELECT address, nonces FROM signer"):
             world.nonces[address] = _rule(msgspec.msgpack.decode(nonces, type=list[int]))
         world.budget.used.update(dict(self._db.execute("SELECT user, used FROM budget")))
@@ -177,6 +178,7 @@ class PaperStore:
         for user in users:
             self._db.execute("INSERT OR REPLACE INTO budget VALUES (?, ?)", (user, world.budget.used.get(user, 0)))
         self._put_part("agents", world.agents.all())
+        self._put_part("modes", world.modes)
 
     def _put_part(self, name: str, value: object) -> None:
         self._db.execute("INSERT OR REPLACE INTO part VALUES (?, ?)", (name, self._encode(value)))

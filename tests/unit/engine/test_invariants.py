@@ -33,7 +33,9 @@ from perpstrader.paper.engine import (
 
 USERS = (ALICE, BOB, CAROL)
 START = {"SOL": 1_000_000, "BTC": 600_000}
-CHECKS = ("conserved", "reducing", "liquidated", "fills", "market", "backstop", "isolated", "deleveraged")
+CHECKS = (
+    "conserved", "reducing", "liquidated", "fills", "market", "backstop", "isolated", "deleveraged", "twap",
+)  # fmt: skip
 TERMINAL = ("filled", "Canceled", "canceled", "Rejected", "rejected", "scheduledCancel")
 
 
@@ -88,16 +90,38 @@ class World:
         elif what < 0.94:
             self.exchange.premium_sample(self.now)
             self.exchange.funding_tick(self.now)
-        elif what < 0.97:
+        elif what < 0.968:
             is_cross = chance.random() < 0.5
             self.exchange.update_leverage(user, coin, chance.choice((1, 3, 10, 20, 40)), is_cross, self.now)
             self.exchange.update_isolated_margin(user, coin, usd(chance.choice((-50, 5, 50))), self.now)
-        elif what < 0.975:
+        elif what < 0.974:
             self.exchange.auto_deleverage(coin, chance.choice((-300, 40, 300)), self.now)
-        elif what < 0.985:
+        elif what < 0.984:
+            self.house(chance, user, coin)
+        elif what < 0.992:
             self.exchange.withdraw(user, usd(chance.choice((1, 50, 500))), self.now)
         else:
             self.exchange.set_post_only(True)
+
+    def house(self, chance: random.Random, user: str, coin: str) -> None:
+        """What does not come as an order: TWAPs, transfers, bought weight, caps."""
+        what = chance.random()
+        if what < 0.6:
+            is_buy, reduces = chance.random() < 0.5, chance.random() < 0.3
+            size, minutes = chance.choice((200, 3_000)), chance.choice((5, 7))
+            self.exchange.start_twap(
+                user, coin, size, minutes, self.now, is_buy=is_buy, reduce_only=reduces, randomize=chance.random() < 0.5
+            )
+        elif what < 0.7:
+            for one in self.exchange.twaps(user)[:1]:
+                self.exchange.cancel_twap(user, one.coin, one.twap_id, self.now)
+        elif what < 0.8:
+            self.exchange.transfer(user, chance.choice(USERS), usd(chance.choice((1, 40))), self.now)
+        elif what < 0.9:
+            self.exchange.reserve_weight(user, chance.choice((1, 2_000)), self.now)
+        else:
+            cap = chance.choice((None, None, usd(1_000)))
+            self.exchange.set_open_interest_cap(coin, cap)
 
     def market(self, chance: random.Random, coin: str) -> None:
         asset, mark = ASSETS[coin], self.marks[coin]
@@ -220,6 +244,7 @@ class World:
         signed = fill.size if fill.is_buy else -fill.size
         self.cash[event.user] = self.cash.get(event.user, 0) - signed * fill.px - fill.fee
         self.checks["fills"] += 1
+        self.checks["twap"] += fill.twap_id is not None
         before = self.positions.get(key, 0)
         assert fill.start_position == before
         after = before + signed
@@ -250,7 +275,7 @@ def test_money_is_conserved_and_reduce_only_never_flips(seed: int) -> None:
 
 def test_the_worlds_have_something_at_stake() -> None:
     total: dict[str, int] = {}
-    for seed in range(12):
+    for seed in range(30):
         for name, count in World(seed, 200).run().checks.items():
             total[name] = total.get(name, 0) + count
     assert total["conserved"] > 2_000
@@ -259,6 +284,7 @@ def test_the_worlds_have_something_at_stake() -> None:
     assert total["liquidated"] > 3
     assert total["isolated"] > 3
     assert total["deleveraged"] > 3
+    assert total["twap"] > 3
 
 
 @given(seed=st.integers(0, 2**32))
@@ -281,6 +307,20 @@ def test_every_order_reaches_one_end_at_most_and_open_ones_none(seed: int) -> No
     assert not live & ends.keys()
     seen = {event.order.oid for event in world.log if isinstance(event, OrderUpdate)}
     assert seen == live | ends.keys()
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(deadline=None, max_examples=15)
+def test_a_twap_executes_no_more_than_its_size_and_exactly_what_its_fills_say(seed: int) -> None:
+    world = World(seed, 150).run()
+    done: dict[int, int] = {}
+    for event in world.log:
+        if isinstance(event, FillEvent) and event.fill.twap_id is not None and event.user in USERS:
+            done[event.fill.twap_id] = done.get(event.fill.twap_id, 0) + event.fill.size
+    for user in USERS:
+        for one in [*(e.twap for e in world.exchange.twap_history(user)[::-1]), *world.exchange.twaps(user)]:
+            assert one.executed <= one.size
+            assert one.executed <= done.get(one.twap_id, 0) <= one.size
 
 
 def run_worlds(count: int) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.unit.paper_server.desk import USER, Desk, at_the_desk
 
+from perpstrader.paper.server import VenueConfig
+from perpstrader.runtime import TransportError
 from perpstrader.venue.wire import actions
 
 DONE = {"status": "ok", "response": {"type": "default"}}
@@ -152,3 +155,60 @@ def test_questions_beside_trading_have_an_answer() -> None:
         assert (await desk.info("preTransferCheck", user="0x" + "55" * 20))["userExists"] is False
 
     at_the_desk(story)
+
+
+def test_a_unified_account_shows_its_collateral_among_its_spot_balances() -> None:
+    async def story(desk: Desk) -> None:
+        assert await desk.info("userAbstraction", user=USER) == "disabled"
+        mode = {"type": "userSetAbstraction", "user": USER, "abstraction": "unifiedAccount"}
+        assert await desk.user_signed(mode) == DONE
+        assert await desk.info("userAbstraction", user=USER) == "unifiedAccount"
+        state = await desk.info("clearinghouseState", user=USER)
+        assert (state["marginSummary"]["accountValue"], state["withdrawable"]) == ("0.0", "0.0")
+        (balance,) = (await desk.info("spotClearinghouseState", user=USER))["balances"]
+        assert (balance["coin"], balance["total"], balance["hold"]) == ("USDC", "10000.0", "0.0")
+        moved = await desk.user_signed({"type": "usdClassTransfer", "amount": "5", "toPerp": True})
+        assert moved["response"] == "Action disabled when unified account is active"
+        wrong = await desk.user_signed({"type": "userSetAbstraction", "user": USER, "abstraction": "whatever"})
+        assert wrong[0] == 422
+
+    at_the_desk(story)
+
+
+def test_the_volume_of_a_day_is_told_as_taken_and_made() -> None:
+    async def story(desk: Desk) -> None:
+        await desk.order("buy", str(round(await desk.mid() * 1.05)), "0.01", "Ioc")
+        (fill,) = await desk.info("userFills", user=USER)
+        fees = await desk.info("userFees", user=USER)
+        (row,) = fees["dailyUserVlm"]
+        assert float(row["userCross"]) == float(fill["px"]) * 0.01
+        assert (row["userAdd"], row["exchange"], row["date"]) == ("0.0", row["userCross"], "2025-10-09")
+        assert [tier["add"] for tier in fees["feeSchedule"]["tiers"]["mm"]] == ["-0.00001", "-0.00002", "-0.00003"]
+
+    at_the_desk(story)
+
+
+def test_the_fast_book_has_five_levels_and_the_cadence_of_books_is_a_setting() -> None:
+    async def story(desk: Desk) -> None:
+        await desk.listen({"type": "l2Book", "coin": "BTC"}, {"type": "l2Book", "coin": "BTC", "fast": True})
+        await desk.clock.sleep(9.5)
+        assert {len(side) for side in desk.on("l2Book")[1]["levels"]} == {5}
+        assert len(desk.on("l2Book")) <= 6, "two at once, and two in each five seconds"
+        desk.frames.clear()
+        await desk.listen({"type": "bbo", "coin": "BTC"})
+        await desk.clock.sleep(5)
+        assert len(desk.on("bbo")) > 4
+
+    at_the_desk(story, config=VenueConfig(book_stream_ms=5_000))
+
+
+def test_how_many_users_and_connections_a_client_may_have_are_settings() -> None:
+    async def story(desk: Desk) -> None:
+        await desk.listen(*({"type": "orderUpdates", "user": f"0x{n:040x}"} for n in range(4)))
+        assert desk.on("error") == ["Cannot track more than 3 total users."]
+        await desk.transport.open_socket(lambda _: None, lambda _: None)
+        with pytest.raises(TransportError, match="2 WebSockets open"):
+            await desk.transport.open_socket(lambda _: None, lambda _: None)
+
+    limited = VenueConfig(enforce_ip_limits=True, websocket_users=3, websocket_connections=2)
+    at_the_desk(story, config=limited)

@@ -92,6 +92,7 @@ class Account:
         self.liquidation_cooldown: dict[str, int] = {}
         self._config = config
         self._daily_volume: dict[int, int] = {}
+        self._daily_added: dict[int, int] = {}
         self._fee_day = -1
         self._fee_tier: FeeTier = config.fee_tiers[0]
 
@@ -263,16 +264,20 @@ class Account:
         self.cash -= collateral
         position.raw_usd += collateral - cost
 
-    def add_volume(self, notional: int, now_ms: int) -> None:
+    def add_volume(self, notional: int, now_ms: int, *, crossed: bool = True) -> None:
         """Count traded notional; it lowers fees from the next UTC day on."""
         self.volume += notional
         owner = self.master or self
         day = now_ms // DAY_MS
         owner._daily_volume[day] = owner._daily_volume.get(day, 0) + notional
+        if not crossed:
+            owner._daily_added[day] = owner._daily_added.get(day, 0) + notional
 
-    def daily_volume(self) -> dict[int, int]:
-        """Traded notional by UTC day, of the account and its sub-accounts together, as far as fees look back."""
-        return dict((self.master or self)._daily_volume)
+    def daily_volume(self) -> dict[int, tuple[int, int]]:
+        """Notional taken and made by UTC day, of account and sub-accounts together, as far as fees look back."""
+        owner = self.master or self
+        added = owner._daily_added
+        return {day: (all_ - added.get(day, 0), added.get(day, 0)) for day, all_ in owner._daily_volume.items()}
 
     def fee_tier(self, now_ms: int) -> FeeTier:
         """The tier of today, by the volume of the 14 UTC days before today; a sub-account has its master's."""
@@ -281,6 +286,7 @@ class Account:
         day = now_ms // DAY_MS
         if day != self._fee_day:
             self._daily_volume = {d: v for d, v in self._daily_volume.items() if d >= day - VOLUME_DAYS}
+            self._daily_added = {d: v for d, v in self._daily_added.items() if d >= day - VOLUME_DAYS}
             recent = sum(v for d, v in self._daily_volume.items() if d < day)
             self._fee_tier = [tier for tier in self._config.fee_tiers if recent > tier.volume][-1]
             self._fee_day = day

@@ -374,6 +374,16 @@ class Exchange:
         account = self._state.accounts.get(user)
         return 0 if account is None else account.volume
 
+    def daily_volume(self, user: str) -> dict[int, tuple[int, int]]:
+        """Notional (taken, made) of a user and its sub-accounts by UTC day since 1970, as far as fees look back."""
+        account = self._state.accounts.get(user)
+        return {} if account is None else account.daily_volume()
+
+    def volume_of_day(self, day: int) -> int:
+        """Notional that all accounts traded on that day."""
+        mains = [account for account in self._state.accounts.values() if account.master is None]
+        return sum([sum(account.daily_volume().get(day, (0, 0))) for account in mains])
+
     def fee_rates(self, user: str) -> tuple[int, int]:
         """Today's (taker, maker) rates of the user in 1e-9 of the notional."""
         return queries.fee_rates(self._state, user)

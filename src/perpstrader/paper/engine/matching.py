@@ -183,7 +183,7 @@ def _book(
     fee = margin.fee(notional, tier.taker if crossed else tier.maker, state.config.fee_discount) + extra
     before, pnl = account.trade(market, quantity if order.is_buy else -quantity, px, fee)
     state.house_cash += fee
-    account.add_volume(notional, state.now_ms)
+    account.add_volume(notional, state.now_ms, crossed=crossed)
     account.version += 1
     order.size -= quantity
     order.filled += quantity

@@ -75,6 +75,7 @@ class AccountMemory(msgspec.Struct, frozen=True, kw_only=True):
     reserved_weight: int = 0
     builder_fees: dict[str, int] = {}
     twaps: list[Twap] = []
+    daily_added: dict[int, int] = {}
 
 
 class AccountRows(msgspec.Struct, kw_only=True):
@@ -154,6 +155,7 @@ def account_memory(state: EngineState, user: str) -> AccountMemory:
         funding_all_time=dict(account.funding_all_time),
         volume=account.volume,
         daily_volume=dict(account._daily_volume),
+        daily_added=dict(account._daily_added),
         version=account.version,
         fees_paid=account.fees_paid,
         schedule_ms=state.timers.get(user),
@@ -222,7 +224,7 @@ def _fill_account(state: EngineState, account: Account, memory: AccountMemory) -
     account.reserved_weight, account.builder_fees = memory.reserved_weight, dict(memory.builder_fees)
     account.schedule_fires = memory.schedule_fires
     account.liquidation_cooldown = dict(memory.liquidation_cooldown)
-    account._daily_volume = dict(memory.daily_volume)
+    account._daily_volume, account._daily_added = dict(memory.daily_volume), dict(memory.daily_added)
     if memory.schedule_ms is not None:
         state.timers[memory.user] = memory.schedule_ms
     for row in memory.positions:

@@ -45,8 +45,10 @@ def side(is_buy: bool) -> account.Side:
     return "B" if is_buy else "A"
 
 
-def clearinghouse_state(assets: Assets, view: AccountView, time_ms: int) -> account.ClearinghouseState:
-    """The account: all of it, and beside it what is cross."""
+def clearinghouse_state(
+    assets: Assets, view: AccountView, time_ms: int, *, unified: bool = False
+) -> account.ClearinghouseState:
+    """The account: all of it, and beside it what is cross; of a ``unified`` one the collateral is elsewhere."""
     summary = account.MarginSummary(
         usd_text(view.account_value), usd_text(view.total_notional), usd_text(view.total_raw_usd),
         usd_text(view.total_margin_used),
@@ -55,14 +57,21 @@ def clearinghouse_state(assets: Assets, view: AccountView, time_ms: int) -> acco
         usd_text(view.cross_value), usd_text(view.cross_notional), usd_text(view.cross_raw_usd),
         usd_text(view.cross_margin_used),
     )  # fmt: skip
+    withdrawable = usd_text(view.withdrawable)
+    if unified:
+        summary, cross, withdrawable = _without_cash(summary), _without_cash(cross), "0.0"
     return account.ClearinghouseState(
         asset_positions=[account.AssetPosition(_position(assets[row.coin], row)) for row in view.positions],
         cross_margin_summary=cross,
-        withdrawable=usd_text(view.withdrawable),
+        withdrawable=withdrawable,
         margin_summary=summary,
         cross_maintenance_margin_used=usd_text(view.maintenance_margin),
         time=time_ms,
     )
+
+
+def _without_cash(summary: account.MarginSummary) -> account.MarginSummary:
+    return account.MarginSummary("0.0", summary.total_ntl_pos, "0.0", summary.total_margin_used)
 
 
 def _position(asset: EngineAsset, row: PositionView) -> account.PositionWire:

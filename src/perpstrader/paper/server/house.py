@@ -8,7 +8,7 @@ from typing import Final
 from perpstrader.paper.server import house_actions, orders_in
 from perpstrader.paper.server.house_actions import HouseAction
 from perpstrader.paper.server.rejection import reject_text
-from perpstrader.paper.server.world import World, address
+from perpstrader.paper.server.world import PLAIN_MODE, UNIFIED_MODES, World, address
 from perpstrader.venue.wire import WireError, actions, responses
 from perpstrader.venue.wire.actions import UserSigned
 from perpstrader.venue.wire.errors import ErrorCode, error_text
@@ -18,6 +18,7 @@ _Answer = dict[str, object]
 _TENTHS_OF_BP: Final = Decimal(1_000)
 """One percent in tenths of a basis point."""
 _INVALID_SEND: Final = "Invalid send"
+_MODES: Final = {"i": PLAIN_MODE, "u": "unifiedAccount", "p": "portfolioMargin"}
 _OWN_ONLY: Final = "Agent can only send asset to same user or their sub-accounts."
 
 
@@ -45,7 +46,7 @@ def act(world: World, action: HouseAction, user: str, now_ms: int) -> _Answer:
         case house_actions.AgentSendAsset():
             return _send_own(world, action, user, now_ms)
         case house_actions.AgentSetAbstraction():
-            return responses.DEFAULT if action.abstraction == "i" else _not_offered(action.abstraction)
+            return _set_mode(world, user, _MODES.get(action.abstraction))
 
 
 def reserve_weight(
@@ -71,16 +72,24 @@ def user_signed(world: World, action: UserSigned, user: str, now_ms: int) -> _An
             world.exchange.approve_builder(user, builder, int(percent * _TENTHS_OF_BP), now_ms)
             return responses.DEFAULT
         case "userSetAbstraction":
-            mode = str(fields.get("abstraction"))
-            return responses.DEFAULT if mode == "disabled" else _not_offered(mode)
+            return _set_mode(world, user, str(fields.get("abstraction")))
         case "withdraw3":
             return orders_in.done(world, user, world.exchange.withdraw(user, _amount(fields), now_ms))
         case "usdSend":
             return _send(world, user, str(fields.get("destination")), _amount(fields), now_ms)
+        case "usdClassTransfer" if world.is_unified(user):
+            return responses.err(error_text(ErrorCode.UNIFIED_ACCOUNT))
         case "sendAsset":
             return _send_asset(world, fields, user, now_ms)
         case _:
             return _not_offered(action.type)
+
+
+def _set_mode(world: World, user: str, mode: str | None) -> _Answer:
+    if mode != PLAIN_MODE and mode not in UNIFIED_MODES:
+        raise WireError(f"there is no account mode {mode!r}")
+    world.modes[user] = mode
+    return responses.DEFAULT
 
 
 def _not_offered(what: str) -> _Answer:

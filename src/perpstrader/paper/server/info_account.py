@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Final, TypeVar
 
@@ -25,6 +26,13 @@ Handler = Callable[[World, InfoRequest, int], object]
 _Row = TypeVar("_Row", Fill, FundingEvent, LedgerEvent)
 _time: Final = attrgetter("time_ms")
 _FEE_DECIMALS: Final = 9
+_DAY_S: Final = 86_400
+_MAKER_TIERS: Final = [
+    {"makerFractionCutoff": "0.005", "add": "-0.00001"},
+    {"makerFractionCutoff": "0.015", "add": "-0.00002"},
+    {"makerFractionCutoff": "0.03", "add": "-0.00003"},
+]
+"""Rebates for a share of the venue's maker volume (API sheet 7.5), which nobody here reaches."""
 _PERIODS: Final = ("day", "week", "month", "allTime", "perpDay", "perpWeek", "perpMonth", "perpAllTime")
 
 
@@ -35,7 +43,17 @@ def clearinghouse_state(world: World, request: InfoRequest, _: int) -> object:
 
 def account_state(world: World, user: str) -> account.ClearinghouseState:
     """The account as of now."""
-    return shapes.clearinghouse_state(world.assets, world.exchange.account_state(user), world.now_ms())
+    view = world.exchange.account_state(user)
+    return shapes.clearinghouse_state(world.assets, view, world.now_ms(), unified=world.is_unified(user))
+
+
+def spot_state(world: World, user: str) -> account.SpotClearinghouseState:
+    """The collateral of a unified account; other accounts have no spot balances here."""
+    if not world.is_unified(user):
+        return account.SpotClearinghouseState([])
+    view = world.exchange.account_state(user)
+    balance = account.SpotBalance("USDC", 0, usd_text(view.account_value), usd_text(view.total_margin_used))
+    return account.SpotClearinghouseState([balance])
 
 
 def active_asset_data(world: World, request: InfoRequest, _: int) -> object:
@@ -182,7 +200,15 @@ def user_rate_limit(world: World, request: InfoRequest, _: int) -> object:
 
 def user_fees(world: World, request: InfoRequest, _: int) -> object:
     """``userFees``: the rates of today and the schedule that they come from."""
-    taker, maker = world.exchange.fee_rates(address(request.user))
+    user = address(request.user)
+    taker, maker = world.exchange.fee_rates(user)
+    daily = [
+        {
+            "date": _date(day), "userCross": usd_text(crossed), "userAdd": usd_text(added),
+            "exchange": usd_text(world.exchange.volume_of_day(day)),
+        }
+        for day, (crossed, added) in world.exchange.daily_volume(user).items()
+    ]  # fmt: skip
     tiers = world.exchange.config.fee_tiers
     vip = [
         {
@@ -193,16 +219,20 @@ def user_fees(world: World, request: InfoRequest, _: int) -> object:
     ]  # fmt: skip
     schedule = {
         "cross": fixed_text(tiers[0].taker, _FEE_DECIMALS), "add": fixed_text(tiers[0].maker, _FEE_DECIMALS),
-        "spotCross": "0.0", "spotAdd": "0.0", "tiers": {"vip": vip, "mm": []}, "referralDiscount": "0.0",
+        "spotCross": "0.0", "spotAdd": "0.0", "tiers": {"vip": vip, "mm": _MAKER_TIERS}, "referralDiscount": "0.0",
         "stakingDiscountTiers": [],
     }  # fmt: skip
     return {
-        "dailyUserVlm": [], "feeSchedule": schedule, "userCrossRate": fixed_text(taker, _FEE_DECIMALS),
+        "dailyUserVlm": daily, "feeSchedule": schedule, "userCrossRate": fixed_text(taker, _FEE_DECIMALS),
         "userAddRate": fixed_text(maker, _FEE_DECIMALS), "userSpotCrossRate": "0.0", "userSpotAddRate": "0.0",
         "activeReferralDiscount": fixed_text(world.exchange.config.fee_discount, 6), "trial": None,
         "feeTrialEscrow": "0.0", "nextTrialAvailableTimestamp": None, "stakingLink": None,
         "activeStakingDiscount": None,
     }  # fmt: skip
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * _DAY_S, UTC).date().isoformat()
 
 
 def user_role(world: World, request: InfoRequest, _: int) -> object:
@@ -229,23 +259,21 @@ def sub_accounts(world: World, request: InfoRequest, _: int) -> object:
     rows = [
         {
             "name": name, "subAccountUser": user, "master": master, "clearinghouseState": account_state(world, user),
-            "spotState": {"balances": []},
+            "spotState": spot_state(world, user),
         }
         for user, name in world.exchange.sub_accounts(master)
     ]  # fmt: skip
     return rows or None
 
 
-def spot_clearinghouse_state(_: World, request: InfoRequest, __: int) -> object:
-    """``spotClearinghouseState``: no spot balances here."""
-    address(request.user)
-    return account.SpotClearinghouseState([])
+def spot_clearinghouse_state(world: World, request: InfoRequest, _: int) -> object:
+    """``spotClearinghouseState``."""
+    return spot_state(world, address(request.user))
 
 
-def user_abstraction(_: World, request: InfoRequest, __: int) -> object:
-    """``userAbstraction``: the plain mode."""
-    address(request.user)
-    return "disabled"
+def user_abstraction(world: World, request: InfoRequest, _: int) -> object:
+    """``userAbstraction``: the account's mode."""
+    return world.mode(address(request.user))
 
 
 def portfolio(world: World, request: InfoRequest, _: int) -> object:

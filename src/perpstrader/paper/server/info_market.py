@@ -43,18 +43,20 @@ def l2_book(world: World, request: InfoRequest) -> object:
     return book(world, request.coin, request.n_sig_figs, request.mantissa)
 
 
-def book(world: World, coin: str, figures: int | None, mantissa: int | None) -> market.L2Book:
-    """The shown book, 20 levels a side, grouped where ``figures`` are given (2 to 5; a mantissa of 2 or 5 with 5)."""
+def book(
+    world: World, coin: str, figures: int | None, mantissa: int | None, count: int = BOOK_LEVELS
+) -> market.L2Book:
+    """The shown book, ``count`` levels a side, grouped by ``figures`` (2 to 5; a mantissa of 2 or 5 with 5)."""
     if figures is not None and not 2 <= figures <= 5:
         raise WireError(f"nSigFigs {figures} is not offered: 2 to 5, or null")
     if mantissa is not None and (figures != 5 or mantissa not in (1, 2, 5)):
         raise WireError(f"mantissa {mantissa} is not offered: 1, 2 or 5, and only with nSigFigs 5")
     asset = world.assets[coin]
-    view = world.exchange.book(coin, BOOK_LEVELS if figures is None else _WHOLE_BOOK)
+    view = world.exchange.book(coin, count if figures is None else _WHOLE_BOOK)
     bids, asks = list(view.bids), list(view.asks)
     if figures is not None:
-        bids = shapes.grouped(bids, figures, mantissa or 1, up=False)[:BOOK_LEVELS]
-        asks = shapes.grouped(asks, figures, mantissa or 1, up=True)[:BOOK_LEVELS]
+        bids = shapes.grouped(bids, figures, mantissa or 1, up=False)[:count]
+        asks = shapes.grouped(asks, figures, mantissa or 1, up=True)[:count]
     levels = ([shapes.level(asset, row) for row in bids], [shapes.level(asset, row) for row in asks])
     return market.L2Book(coin, levels, max(view.time_ms, world.now_ms()))
 

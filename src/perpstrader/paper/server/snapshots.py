@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from perpstrader.paper.engine import usd_text
 from perpstrader.paper.server import account_shapes as shapes
 from perpstrader.paper.server import info_account, info_market, market_shapes
 from perpstrader.paper.server.world import World
 from perpstrader.venue.wire import ws
+from perpstrader.venue.wire.limits import BOOK_LEVELS
+
+FAST_LEVELS: Final = 5
 
 
 class Snapshots:
@@ -20,8 +25,10 @@ class Snapshots:
         return self._of_market(wanted) if wanted.user is None else self._of_user(wanted, wanted.user)
 
     def book(self, wanted: ws.Subscription) -> bytes:
-        """The book of a coin, grouped as wanted."""
-        return ws.L2_BOOK.frame(info_market.book(self._world, wanted.coin or "", wanted.n_sig_figs, wanted.mantissa))
+        """The book of a coin, grouped as wanted; the fast form has five levels a side."""
+        levels = FAST_LEVELS if wanted.fast else BOOK_LEVELS
+        book = info_market.book(self._world, wanted.coin or "", wanted.n_sig_figs, wanted.mantissa, levels)
+        return ws.L2_BOOK.frame(book)
 
     def ctx(self, coin: str, now_ms: int) -> bytes:
         """The live figures of a coin."""
@@ -62,7 +69,7 @@ class Snapshots:
                 states = [["", info_account.account_state(world, user)]]
                 return _frame(wanted, {"user": user, "clearinghouseStates": states})
             case "spotState":
-                return _frame(wanted, {"user": user, "spotState": {"balances": []}})
+                return _frame(wanted, {"user": user, "spotState": info_account.spot_state(world, user)})
             case "activeAssetData":
                 coin = wanted.coin or ""
                 view = world.exchange.asset_account(user, coin)
@@ -107,7 +114,7 @@ class Snapshots:
         state = {
             "agentAddress": None if agent is None else agent.address,
             "agentValidUntil": None if agent is None else agent.valid_until_ms, "cumLedger": usd_text(deposited),
-            "serverTime": now_ms, "isVault": False, "user": user, "abstraction": "disabled",
+            "serverTime": now_ms, "isVault": False, "user": user, "abstraction": world.mode(user),
         }  # fmt: skip
         dex = {"totalVaultEquity": "0.0", "perpsAtOpenInterestCap": list(world.exchange.at_open_interest_cap())}
         return {"userState": state, "perpDexStates": [dex]}

@@ -16,6 +16,8 @@ from perpstrader.runtime import Clock
 from perpstrader.venue.wire import WireError, market
 from perpstrader.venue.wire.nonces import NonceRule
 
+PLAIN_MODE: Final = "disabled"
+UNIFIED_MODES: Final = frozenset({"unifiedAccount", "portfolioMargin"})
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}")
 
 
@@ -33,12 +35,22 @@ class World:
         self.agents = Agents(config.agent_removal_ms, config.agent_expiry_lag_ms)
         self.nonces: dict[str, NonceRule] = {}
         self.budget = AddressBudget()
+        self.modes: dict[str, str] = {}
+        """Account modes (``userAbstraction``) of those who chose one."""
         self.weights = ClientWeights()
         self.meta = market_shapes.meta(exchange.assets)
 
     def now_ms(self) -> int:
         """The venue's time."""
         return self.clock.now_ms()
+
+    def mode(self, user: str) -> str:
+        """The account mode of a user; a sub-account has its master's."""
+        return self.modes.get(self.exchange.master_of(user) or user, PLAIN_MODE)
+
+    def is_unified(self, user: str) -> bool:
+        """Whether the account's collateral is shown among its spot balances."""
+        return self.mode(user) in UNIFIED_MODES
 
     def prune_agents(self, master: str) -> None:
         """Take away all agents of an account, as the venue does with those of an empty one, their nonces with them."""
