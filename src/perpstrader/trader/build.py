@@ -254,6 +254,7 @@ async def _client(
         clock, last, lambda nonce: journal.later(lambda tx: tx.meta.raise_nonce(signer.address, nonce))
     )
     client = make_client(settings, deps.identity, MeasuredTransport(limited, stages), clock, nonces, wiring.note)
+    nonces.clock = client.venue_clock
     await client.venue_time_ms()
     await check_signer(client, signer.address, settings)
     return client

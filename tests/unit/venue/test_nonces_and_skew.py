@@ -154,3 +154,17 @@ def test_the_estimate_is_never_wrong_by_more_than_the_best_round_trip(
         clock.now += round_trip
         venue.observe(stamped, sent, clock.now)
         assert abs(venue.skew_ms - skew) <= venue.round_trip_ms + 2
+
+
+@given(skew_days=st.integers(-30, 30), seconds=st.lists(st.integers(0, 100), max_size=20))
+def test_S12_a_machine_whose_clock_is_days_wrong_gives_nonces_that_the_venue_takes(
+    skew_days: int, seconds: list[int]
+) -> None:
+    clock, rule = HandClock(), NonceRule()
+    ahead_ms = skew_days * 86_400_000
+    venue = VenueClock(clock)
+    nonces = NonceSource(venue, 0, lambda mark: None)
+    venue.observe(clock.now + ahead_ms, clock.now, clock.now)
+    for pause in seconds:
+        clock.now += pause * 1_000
+        assert rule.use(nonces.take(), clock.now + ahead_ms) is None
