@@ -171,11 +171,13 @@ class TraceStore(Reads):
                     lambda: write(self._connection, encoded, rows.Tail.read(self._connection)),
                     full=trace.led_to_order,
                 )
-            except TraceRejectedError as error:
+            except (TraceRejectedError, *rows.SPOILT) as error:
                 reason = str(error)
+                if not isinstance(error, TraceRejectedError):
+                    reason = f"the trace store {self._name} cannot take it: {error}; it was put in the dead letter"
                 self._transact(lambda: rows.bury(self._connection, trace, reason))
                 self._dead += 1
-                raise
+                raise TraceRejectedError(reason) from error
         except TraceRejectedError:
             raise
         except BaseException:

@@ -205,12 +205,13 @@ class Batches:
 
     async def _tried(self, work: list[Item]) -> Sequence[Written | Exception]:
         """What became of each; a full disk or a lock is waited for within the patience."""
-        pause_s, until_ms, told = _FIRST_PAUSE_S, self._clock.now_ms() + self._limits.patience_ms, False
+        pause_s, told = _FIRST_PAUSE_S, False
+        until_ns = self._clock.monotonic_ns() + self._limits.patience_ms * 1_000_000
         while True:
             try:
                 return await self._executor.run(lambda: self._write(work))
             except _LaterError as later:
-                if self._closing or self._clock.now_ms() >= until_ms:
+                if self._closing or self._clock.monotonic_ns() >= until_ns:
                     return [later.error] * len(work)
                 if not told:
                     self._on_trouble(f"{later.error}; {len(work) + len(self._queue)} traces wait")
@@ -289,9 +290,21 @@ class Batches:
             raise
         except Exception as error:
             if len(work) == 1:
-                return [_told(self._name, error)]
+                return [self._buried(work[0], error)]
         # one of them spoils the transaction: each has its own, so that the others are kept (S61)
         return [result for item in work for result in self._write([item])]
+
+    def _buried(self, item: Item, error: Exception) -> Exception:
+        """What became of one that spoils its own transaction."""
+        told = _told(self._name, error)
+        if not isinstance(error, rows.SPOILT):
+            return told
+        rejected = TraceRejectedError(f"{told}; it was put in the dead letter")
+        try:
+            transact(self._connection, lambda: rows.bury(self._connection, item.trace, str(rejected)))
+        except Exception as failure:
+            return _told(self._name, failure)
+        return rejected
 
     def _together(self, work: list[Item]) -> list[Written | Exception]:
         needs_full = any(not item.routine for item in work)

@@ -41,7 +41,13 @@ def verify(connection: apsw.Connection) -> Verification:
     ).fetchone()
     if lost is not None:
         return Verification(checked=checked, bad_entry=lost[1], bad_id=lost[0], problem="its payload is missing")
-    return Verification(checked=checked, problem=bars.changed(connection))
+    return Verification(checked=checked, problem=bars.changed(connection) or _damage(connection))
+
+
+def _damage(connection: apsw.Connection) -> str:
+    """What SQLite finds wrong with its pages and indices, its first finding; empty where nothing is."""
+    found = str(connection.execute("PRAGMA integrity_check(1)").get)
+    return "" if found == "ok" else f"the file is damaged: {found}"
 
 
 def _problem(connection: apsw.Connection, row: tuple[Any, ...], previous: bytes) -> str:

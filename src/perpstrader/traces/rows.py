@@ -31,6 +31,10 @@ from perpstrader.traces.records import CycleNote, Marked
 from perpstrader.traces.schema import GENESIS, SUMMARY_COLUMNS, summary_values
 
 MAX_DEAD_LETTERS: Final = 10_000
+SPOILT: Final = (
+    apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, OverflowError, TypeError, ValueError, AttributeError,
+)  # fmt: skip
+"""What SQLite, or the way to it, says of a row that it cannot take, whatever the state of the disk."""
 
 _COLUMNS = ", ".join(SUMMARY_COLUMNS)
 _INSERT = (

@@ -281,7 +281,12 @@ def test_a_bar_is_digested_once_whatever_decisions_saw_it(monkeypatch: pytest.Mo
 
     counted: list[Candle] = []
     real = bars._digested
-    monkeypatch.setattr(bars, "_digested", lambda bar: counted.append(bar) or real(bar))  # type: ignore[func-returns-value]
+
+    def count(bar: Candle) -> Any:
+        counted.append(bar)
+        return real(bar)
+
+    monkeypatch.setattr(bars, "_digested", count)
     memo = Memo()
     for first in range(50):
         found = share(saw(1, BARS[first : first + 400]), memo)[1]

@@ -155,8 +155,9 @@ def test_S61_one_that_spoils_the_transaction_costs_itself_alone(monkeypatch: pyt
         monkeypatch.setattr(store._batches, "pack", spoil)
         receipts = [store.store(trace(number)) for number in (1, 2, 3)]
         results = await asyncio.gather(*receipts, return_exceptions=True)
-        assert [type(result) for result in results] == [type(None), TraceError, type(None)]
+        assert [type(result) for result in results] == [type(None), TraceRejectedError, type(None)]
         assert [row.id for row in await store.summaries()] == ["t000003", "t000001"]
+        assert [letter.id for letter in await store.dead_letters()] == ["t000002"]
         assert (await store.verify()).ok
 
     play(body, BatchLimits())

@@ -21,7 +21,7 @@ def test_S60_no_acknowledged_trace_is_lost_by_kill_9(build: str, tmp_path: Path,
     path = tmp_path / "traces.db"
     chance = random.Random(60)
     acknowledged: list[int] = []
-    for _ in range(200 if prove else 10):
+    for _ in range(200 if prove else 20):
         first = acknowledged[-1] + 2 if acknowledged else 1
         acknowledged += store_until_killed(build, path, first, chance.randrange(1, 60), chance.random() * 0.004)
     asyncio.run(everything_is_there(path, acknowledged))
