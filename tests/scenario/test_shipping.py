@@ -11,9 +11,11 @@ from tests.scenario.market import calm
 from tests.unit.traces.test_shipper import StandIn
 
 from perpstrader.alerts import RingChannel
+from perpstrader.cli.screen import summary
 from perpstrader.domain import Side, Trace, TraceKind
 from perpstrader.simulate import world
 from perpstrader.trader.build import Deps
+from perpstrader.trader.status import status_of
 
 BUSY: Script = {
     ("BTC", 1): go(Side.LONG, 57_000, 66_000), ("BTC", 4): leave, ("BTC", 8): go(Side.SHORT, 63_000, 54_000),
@@ -99,9 +101,14 @@ def test_S45_a_database_that_stays_away_is_told_once_and_so_is_its_return(monkey
         await stage.seconds(300)
         assert place.told() == [("shared-record", "new")]
         assert stage.notes("shared-record-away")
+        told = [part.plain for part in summary(status_of(stage.trader), {}) if "shared record" in part.plain]
+        assert "it takes nothing now: the stand-in is away" in told[0]
         await stage.seconds(600)
         assert place.told()[-1] == ("shared-record", "over")
         assert stage.notes("shared-record-back")
+        shipping = status_of(stage.trader).shared_record
+        assert shipping is not None
+        assert (shipping.waiting, shipping.away_ms) == (0, None)
         assert not [beat for beat in stage.trader.heartbeats() if beat.late]
 
     on_stage(act)

@@ -43,7 +43,7 @@ def render(status: Status, urls: Mapping[str, str]) -> RenderableType:
 
 def summary(status: Status, urls: Mapping[str, str]) -> list[Text]:
     """Who and where, the money and the counts, and whatever is wrong, a line each."""
-    return [_head(status, urls), _money(status), _ages(status), *_alarms(status)]
+    return [_head(status, urls), _money(status), _ages(status), *_shared_record(status), *_alarms(status)]
 
 
 def _head(status: Status, urls: Mapping[str, str]) -> Text:
@@ -87,6 +87,14 @@ def _ages(status: Status) -> Text:
     ]  # fmt: skip
     is_old = not status.connected or status.unreachable_since_ms is not None
     return Text(f"as of: {' · '.join(parts)} ago", style="red" if is_old else "dim")
+
+
+def _shared_record(status: Status) -> list[Text]:
+    """Of a trader whose decisions are shipped, how that stands."""
+    shipping = status.shared_record
+    if shipping is None:
+        return []
+    return [Text(f"shared record: {shipping.text}", style="dim" if shipping.away_ms is None else "yellow")]
 
 
 def _alarms(status: Status) -> list[Text]:

@@ -11,6 +11,7 @@ from perpstrader.alerts import ChannelState, Incident
 from perpstrader.domain import Approved, Position, Refused, Trace, plain
 from perpstrader.domain.money import CENT, ZERO
 from perpstrader.domain.wording import moment_text, plural
+from perpstrader.traces.postgres import Shipping
 from perpstrader.trader.earnings import Earnings, earnings_of
 from perpstrader.trader.recovering import IssueRow, report_of
 from perpstrader.trader.trader import Trader
@@ -132,7 +133,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ``no_entries`` has the reason of each symbol that may not, ``why_not`` the same in one line. Ages in milliseconds,
     ``None`` for what was never heard: of the oldest mark that counts, of the account, of the newest stream frame, of
     the last whole comparison with the venue. ``unreachable_since_ms`` while the venue does not answer requests.
-    ``net_pnl_usd`` is ``earnings.realized_usd``: what this process booked, open profit left out.
+    ``net_pnl_usd`` is ``earnings.realized_usd``: what this process booked, open profit left out. ``shared_record`` is
+    how shipping to a shared database stands, where the settings name one.
     """
 
     network: str
@@ -184,6 +186,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     compared_age_ms: int | None = None
     unreachable_since_ms: int | None = None
     earnings: Earnings | None = None
+    shared_record: Shipping | None = None
 
 
 def status_of(trader: Trader) -> Status:
@@ -243,6 +246,7 @@ def status_of(trader: Trader) -> Status:
         stream_age_ms=ages.stream,
         compared_age_ms=ages.compared,
         unreachable_since_ms=trader.execution.desk.reach.since_ms,
+        shared_record=trader.shipper.state if trader.shipper is not None else None,
     )  # fmt: skip
 
 

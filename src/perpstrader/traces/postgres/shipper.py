@@ -77,6 +77,14 @@ class Shipping(msgspec.Struct, frozen=True, kw_only=True):
     away_ms: int | None = None
     error: str = ""
 
+    @property
+    def text(self) -> str:
+        """The same in one line."""
+        parts = [f"{self.shipped} shipped since the start", f"{self.waiting} wait"]
+        parts += [f"{self.dead} refused there"] if self.dead else []
+        parts += [f"{self.lost} lost to it for the bounds of the file"] if self.lost else []
+        return ", ".join(parts) + (f"; it takes nothing now: {self.error}" if self.away_ms is not None else "")
+
 
 class Shipper:
     """One a trader; ``on_away`` and ``on_back`` hear once of each outage, ``on_dead`` of what the server refused."""
