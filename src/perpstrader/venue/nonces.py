@@ -32,8 +32,8 @@ class NonceSource:
     not wait: an exit does not wait for a disk. Should the write be lost, only a clock that was set back over the
     restart could bring a nonce again, and the venue refuses that one.
 
-    ``clock`` is the venue's as soon as that is measured: the venue takes nonces from two days behind its own time to one
-    day ahead (API sheet 3.5), and a machine whose clock is wrong must still be able to close what it holds.
+    ``clock`` is the venue's as soon as that is measured: the venue takes nonces from two days behind its own time to
+    one day ahead (API sheet 3.5), and a machine whose clock is wrong must still be able to close what it holds.
     """
 
     def __init__(self, clock: Now, last: int, save: SaveHighWater) -> None:
