@@ -21,10 +21,10 @@ from perpstrader.traces.bars import Memo, Shelf
 from perpstrader.traces.codec import Encoded, encode
 from perpstrader.traces.files import connect, transact
 from perpstrader.traces.packing import Packer, shipped, unpack_zstd
+from perpstrader.traces.store import PAGE_BYTES
 
 COMPONENT: Final = "traces"
 _SYNCS: Final = 50
-_PAGE_BYTES: Final = 16_384
 
 
 def cases(lab: Lab) -> list[Case]:
@@ -137,7 +137,7 @@ async def _bare_inserts(lab: Lab, *, commits: int) -> AsyncIterator[Subject]:
     packer = Packer(shipped())
     listed = [(packer.pack(msgspec.json.encode(trace(number))),) for number in range(BATCH)]
     connection = apsw.Connection(str(lab.new_folder() / "bare.db"))
-    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
     connection.execute("CREATE TABLE bare (number INTEGER PRIMARY KEY, data BLOB NOT NULL)")
     size = BATCH // commits
 
@@ -165,7 +165,7 @@ async def _database(lab: Lab, size: str) -> AsyncIterator[Subject]:
     packed: dict[bytes, bytes | None] = {}
     with ExitStack() as stack:
         connection = connect(
-            str(lab.new_folder() / "traces.db"), "FULL", read_only=False, busy_ms=1_000, page_size=_PAGE_BYTES
+            str(lab.new_folder() / "traces.db"), "FULL", read_only=False, busy_ms=1_000, page_size=PAGE_BYTES
         )
         stack.callback(connection.close)
 

@@ -21,12 +21,12 @@ from perpstrader.traces.codec import encode
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.files import Synchronous, connect, transact
 from perpstrader.traces.packing import Packer, shipped
+from perpstrader.traces.store import PAGE_BYTES
 from perpstrader.traces.store import TraceStore as BatchingStore
 
 COMPONENT: Final = "traces"
 _SIZES: Final = ("2k", "8k", "30k")
 _CALLS: Final = 200
-_PAGE_BYTES: Final = {"baseline": 4_096, "optimized": 16_384}
 _SUSTAINED: Final = (
     "handed over in hundreds, the next hundred while the one before is written, then waited for: each is on the disk; "
     "nothing else is going on, which a trading loop is not"
@@ -176,9 +176,8 @@ async def _against_serial(lab: Lab, size: str, batches: int) -> AsyncIterator[Su
     async with AsyncExitStack() as stack:
         store = await _writer(lab, stack, "optimized", size, batches, "FULL", rollback=False)
         connection = connect(
-            str(lab.new_folder() / "serial.db"), "FULL", read_only=False, busy_ms=1_000,
-            page_size=_PAGE_BYTES["optimized"],
-        )  # fmt: skip
+            str(lab.new_folder() / "serial.db"), "FULL", read_only=False, busy_ms=1_000, page_size=PAGE_BYTES
+        )
         stack.callback(connection.close)
         packer, memo, shelf = Packer(shipped()), Memo(), Shelf()
         numbers, waiting = count(BATCH), list[Trace]()

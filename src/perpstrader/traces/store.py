@@ -36,8 +36,8 @@ from perpstrader.traces.records import Counters, CycleNote, Marked, Retained, Re
 from perpstrader.traces.retention import sweep_bars
 
 T = TypeVar("T")
-_PAGE_BYTES: Final = 16_384
-"""A page of 4 KB holds one packed payload at most and wastes the rest."""
+PAGE_BYTES: Final = 8_192
+"""Holds a few packed payloads. A commit writes some ten pages whatever they hold: larger ones make one trace dearer."""
 _RING: Final = 1_000
 FOREIGN_MS: Final = 1_000
 """What another process committed shows in cached reads within this time."""
@@ -139,7 +139,7 @@ class TraceStore(Reads):
         name = MEMORY if path is None else str(path)
 
         def make(*, read_only: bool) -> apsw.Connection:
-            return connect(name, synchronous, read_only=read_only, busy_ms=busy_ms, page_size=_PAGE_BYTES)
+            return connect(name, synchronous, read_only=read_only, busy_ms=busy_ms, page_size=PAGE_BYTES)
 
         writer = await write.run(lambda: make(read_only=read_only))
         read, reading = write, writer
