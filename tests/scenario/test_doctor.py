@@ -64,6 +64,57 @@ def test_S72_an_agents_key_is_judged_by_how_long_it_may_still_sign() -> None:
     on_stage(act)
 
 
+def test_an_account_that_cannot_hold_anything_on_this_network_is_told_and_why() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(1)
+        agents, now_ms = stage.world.venue.world.agents, stage.clock.now_ms()
+        empty = Identity(private_key=KEY, account=AGENT)
+        row = (await looked_at(stage, identity=empty))["account"]
+        assert (row.grade, "'missing' on paper: nobody has ever paid in" in row.text) == (Grade.FAIL, True)
+        assert agents.approve(stage.user, AGENT, f"bot valid_until {now_ms + 1_000 * HOUR_MS}", now_ms) is None
+        row = (await looked_at(stage, identity=empty))["account"]
+        assert (row.grade, f"of {stage.user}: an agent holds nothing" in row.text) == (Grade.FAIL, True)
+
+    on_stage(act)
+
+
+def test_S39_of_a_unified_account_it_is_told_where_the_equity_is() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(1)
+        row = (await looked_at(stage, transport=Unified(stage.world.transport)))["account mode"]
+        assert row.grade is Grade.FAIL
+        assert "mode unifiedAccount" in row.text
+        assert "1234.5 USDC are in the spot account" in row.text
+
+    on_stage(act)
+
+
+def test_a_plan_that_takes_most_of_the_share_of_reads_is_warned_about() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.bar(1)
+        values = {"data.dir": "/nonexistent", "trader.symbols": ["BTC"], "client.weight_per_minute": 300}
+        row = (await looked_at(stage, load(None, {}, values)))["limits"]
+        assert (row.grade, "of 300 a minute, of which 240 are for reads" in row.text) == (Grade.WARN, True)
+
+    on_stage(act)
+
+
+class Unified:
+    """The venue, with an account whose collateral is in its spot balances."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer:
+        if b"userAbstraction" in body:
+            return Answer(200, b'"unifiedAccount"')
+        if b"spotClearinghouseState" in body:
+            usdc = b'{"coin":"USDC","token":0,"total":"1234.5","hold":"0.0","entryNtl":"0.0"}'
+            return Answer(200, b'{"balances":[' + usdc + b"]}")
+        answer: Answer = await self._inner.post(path, body, timeout_s=timeout_s)
+        return answer
+
+
 class Proxy:
     """A proxy that answers everything with its own page."""
 

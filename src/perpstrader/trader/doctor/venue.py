@@ -24,8 +24,8 @@ from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.signer import Signer
 from perpstrader.venue.wire.weights import info_weight
 
-VENUE_WEIGHT: Final = 1_200
-"""What an IP may spend in a minute (API sheet 5.1)."""
+_HOLDERS: Final = ("user", "subAccount", "vault")
+"""The roles of those who can hold positions (API sheet 1.2)."""
 
 _LOOKS: Final = 3
 _SOON_MS: Final = 7 * 24 * HOUR_MS
@@ -85,11 +85,24 @@ class Patient:
             return failed(f"{text}: entries stop {NO_ENTRIES_MS // HOUR_MS} h before", remedy)
         return poor(text, remedy) if left_ms < _SOON_MS else fine(text)
 
+    async def whose(self) -> Found:
+        """Whether the venue knows the account on this network, and as one that can hold positions."""
+        network, (role, master) = self.settings.venue.network, await self.client.role(self.account)
+        text = f"{self.account} is {role!r} on {network}"
+        if role == "agent":
+            return failed(f"{text}, of {master}: an agent holds nothing", "name its account in venue.account_address")
+        if role not in _HOLDERS:
+            return failed(f"{text}: nobody has ever paid in", "see venue.network and venue.account_address, or deposit")
+        return fine(text if master is None else f"{text}, of {master}")
+
     async def mode(self) -> Found:
         """Whether the account's equity is where it is looked for (S39)."""
         mode = await self.client.mode()
         if mode not in SAFE_MODES:
-            return failed(f"mode {mode.value}: the equity is not in the perp account", "switch it to the standard mode")
+            held = await self.client.queries.spot_balances()
+            usdc = next((balance.total for balance in held.balances if balance.coin == "USDC"), "0")
+            text = f"mode {mode.value}: the equity is not in the perp account, {usdc} USDC are in the spot account"
+            return failed(text, "switch it to the standard mode")
         return fine(f"mode {mode.value}: the equity is in the perp account")
 
     async def funds(self) -> Found:
@@ -105,17 +118,19 @@ class Patient:
         """What is left of the address's requests, of open orders, and what the trader will ask for in a minute."""
         rate, orders = await self.client.rate_limit(), await self.client.open_orders()
         execution, weight = self.settings.execution, planned_weight(self.settings)
+        own = self.settings.client.weight_per_minute
+        reads = int(own * (1 - self.settings.client.exit_reserve_fraction))
         text = (
-            f"{rate.left} requests of the address left, {plural(len(orders), 'open order')}, "
-            f"reads cost about {weight} of {VENUE_WEIGHT} a minute"
+            f"{rate.left} of {rate.cap + rate.surplus} requests of the address left, "
+            f"{plural(len(orders), 'open order')}, reads cost about {weight} of {own} a minute"
         )
         if rate.left < execution.min_address_budget:
             least = execution.min_address_budget
             return failed(f"{text}; entries need {least} requests", "trade more volume, or buy requests at the venue")
         if len(orders) >= execution.max_open_orders:
             return failed(f"{text}; entries stop at {execution.max_open_orders} open orders", "cancel some")
-        if weight > VENUE_WEIGHT // 2:
-            return poor(text, "raise execution.reconcile_interval_ms")
+        if weight > reads * 2 // 3:
+            return poor(f"{text}, of which {reads} are for reads", "raise execution.reconcile_interval_ms")
         return fine(text)
 
     async def symbols(self) -> Found:
@@ -132,8 +147,8 @@ class Patient:
 def venue_checks(patient: Patient | None, why_not: str = "") -> tuple[Check, ...]:
     """The checks that ask the venue; without a patient, or once it does not answer, they are skipped and say why."""
     looks: dict[str, Callable[[Patient], Awaitable[Found]]] = {
-        "clock": Patient.clock, "key": Patient.key, "account mode": Patient.mode, "funds": Patient.funds,
-        "limits": Patient.limits, "symbols": Patient.symbols,
+        "clock": Patient.clock, "account": Patient.whose, "key": Patient.key, "account mode": Patient.mode,
+        "funds": Patient.funds, "limits": Patient.limits, "symbols": Patient.symbols,
     }  # fmt: skip
     return tuple(Check(name=name, look=_asking(look, patient, why_not)) for name, look in looks.items())
 
