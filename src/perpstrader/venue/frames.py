@@ -4,7 +4,7 @@ out of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from perpstrader.domain import Candle, CashFlow, Fill, FundingPayment, PerpsTraderError
@@ -89,6 +89,7 @@ class FrameDesk:
         self._note = note
         self._noted_ns: dict[str, int] = {}
         self._heard_ns: dict[str, int] = {}
+        self._coin_ns: dict[str, int] = {}
         self.bars = BarAssembler(venue_clock, handler.on_bar, on_gap)
         self.undecodable = 0
         self.failures = 0
@@ -153,10 +154,16 @@ class FrameDesk:
         heard = max((self._heard_ns.get(c.name, 0) for c in (ws.ACTIVE_ASSET_CTX, ws.BBO, ws.CANDLE)), default=0)
         return (self._clock.monotonic_ns() - max(heard, since_ns)) // 1_000_000
 
+    def silent_coins(self, coins: Iterable[str], since_ns: int, limit_ms: int) -> tuple[str, ...]:
+        """Those of which nothing has come for longer than that, counted from ``since_ns`` at the earliest."""
+        before_ns = self._clock.monotonic_ns() - limit_ms * 1_000_000
+        return tuple(coin for coin in coins if max(self._coin_ns.get(coin, 0), since_ns) < before_ns)
+
     # --- the market ---
 
     def _bbo(self, frame: ws.Frame) -> None:
         data = ws.BBO.decode(frame)
+        self._coin_ns[data.coin] = self._clock.monotonic_ns()
         self._market.take_bbo(data)
         if self._reads is not None:
             self._reads.take_bbo(data)
@@ -164,6 +171,7 @@ class FrameDesk:
 
     def _context(self, frame: ws.Frame) -> None:
         data = ws.ACTIVE_ASSET_CTX.decode(frame)
+        self._coin_ns[data.coin] = self._clock.monotonic_ns()
         self._market.take_context(data.coin, data.ctx, self._venue_clock.now_ms())
         self._handler.on_market(data.coin)
 

@@ -24,7 +24,7 @@ RECONNECT_BASE_S: Final = 0.5
 RECONNECT_CAP_S: Final = 30.0
 SILENCE_MS: Final = 60_000
 """Market channels that say nothing for this long, or for three bars, while the venue answers pings, are taken for
-stuck.
+stuck: all of them end the connection, those of one coin are asked for again.
 """
 
 __all__ = ["StreamHandler", "StreamStatus", "Streams"]
@@ -35,7 +35,7 @@ _USER_STREAMS: Final = ("userFills", "orderUpdates", "userFundings", "userNonFun
 
 class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How the streams stand; ages in milliseconds since the last frame of each channel, ``since_ms`` UTC of the last
-    change.
+    change. ``stuck`` are coins of which nothing comes while others speak.
     """
 
     connected: bool
@@ -48,6 +48,7 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     handler_failures: int
     late_bars: int
     bar_gaps: int
+    stuck: tuple[str, ...] = ()
 
 
 class _Connection:
@@ -116,6 +117,8 @@ class Streams:
             clock, venue_clock, market, handler, account=account, interval=interval, note=note, on_gap=self._gap,
             reads=reads,
         )  # fmt: skip
+        self._symbols = tuple(symbols)
+        self._stuck: dict[str, int] = {}
         self._bar_kept = asyncio.Event()
         self._current: _Connection | None = None
         self._since_ms = clock.now_ms()
@@ -138,6 +141,7 @@ class Streams:
             handler_failures=desk.failures,
             late_bars=desk.bars.late,
             bar_gaps=desk.bars.gaps,
+            stuck=tuple(self._stuck),
         )
 
     def staleness_ms(self) -> Mapping[str, int]:
@@ -229,12 +233,32 @@ class Streams:
         if self._desk.market_silence_ms(connection.since_ns) > self._silence_ms:
             connection.lose(f"the venue answers pings but has sent no market data for {self._silence_ms // 1000} s")
             return False
+        self._wake_stuck(connection)
         age_s = (self._clock.monotonic_ns() - connection.since_ns) / 1e9
         if connection.outstanding and age_s >= PONG_TIMEOUT_S and not connection.complained:
             connection.complained = True
             names = ", ".join(_name(s) for s in connection.outstanding)
             self._note("stream-unacknowledged", f"the venue has not acknowledged: {names}")
         return True
+
+    def _wake_stuck(self, connection: _Connection) -> None:
+        """Ask again for the streams of coins that are silent while others speak, once in that time each (API sheet 8,
+        pitfall 8).
+        """
+        assert connection.socket is not None
+        now_ns, silent = self._clock.monotonic_ns(), {}
+        for coin in self._desk.silent_coins(self._symbols, connection.since_ns, self._silence_ms):
+            asked_ns = self._stuck.get(coin)
+            silent[coin] = asked_ns if asked_ns is not None else now_ns
+            if asked_ns is not None and now_ns - asked_ns < self._silence_ms * 1_000_000:
+                continue
+            silent[coin] = now_ns
+            self._note("stream-stuck", f"nothing of {coin} for {self._silence_ms // 1000} s while others speak")
+            for subscription in self._subscriptions:
+                if subscription.coin == coin:
+                    connection.socket.send(ws.encode(ws.Unsubscribe(subscription)))
+                    connection.socket.send(ws.encode(ws.Subscribe(subscription)))
+        self._stuck = silent
 
     async def _flush_bars(self) -> None:
         while True:

@@ -294,6 +294,29 @@ def test_a_venue_that_answers_pings_but_sends_no_market_data_is_connected_anew()
     play(scene)
 
 
+def test_a_coin_that_is_silent_while_others_speak_is_shown_and_asked_for_again_once_in_that_time() -> None:
+    async def scene(bench: Bench) -> None:
+        asked = len(bench.socket.subscriptions)
+        stuck: list[tuple[str, ...]] = []
+        for _ in range(90):  # seven and a half minutes: three of silence, and three more
+            await bench.clock.sleep(5)
+            bench.socket.say("bbo", frames.bbo(bench.clock.now_ms()))
+            stuck.append(bench.streams.status.stuck)
+        assert (stuck[0], stuck[-1]) == ((), ("ETH",))
+        again = [s for s in bench.socket.subscriptions[asked:] if s["type"] != "ping"]
+        assert {s["coin"] for s in again} == {"ETH"}
+        assert {s["type"] for s in again} == {"bbo", "activeAssetCtx", "candle"}
+        assert bench.kinds().count("stream-stuck") == len(again) / 3
+        ended = [m["subscription"]["coin"] for m in bench.socket.sent if m["method"] == "unsubscribe"]
+        assert ended == ["ETH"] * len(again)
+        assert len(bench.transport.sockets) == 1
+        bench.socket.say("bbo", frames.bbo(bench.clock.now_ms(), coin="ETH"))
+        await bench.clock.sleep(25)
+        assert bench.streams.status.stuck == ()
+
+    play(scene)
+
+
 def test_pings_go_out_every_20_seconds() -> None:
     async def scene(bench: Bench) -> None:
         await bench.clock.sleep(101)
