@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.e2e.processes import FAST, one_sentence, program, started, wait_until
 
@@ -82,6 +83,22 @@ def test_S62_a_damaged_record_of_decisions_is_set_aside_and_keeps_nobody_from_tr
     assert f"the record of decisions was damaged; it is {aside.name} now, and a new one is written" in done.stdout
     assert aside.read_bytes().startswith(b"this is no database")
     assert json.loads(program("traces", "list", "--json", "--data-dir", folder).stdout)["traces"]
+
+
+def test_S62_a_record_with_a_damaged_page_in_the_way_is_set_aside_too(used: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(used, folder)
+    connection = apsw.Connection(str(folder / "traces.db"))
+    root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'trace_uid'").get
+    size = connection.pragma("page_size")
+    connection.close()
+    with (folder / "traces.db").open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+    done = program("run", "--duration", "2s", *FAST, "--no-console", "--data-dir", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(folder.glob("traces.db.damaged-*"))) == 1
+    assert json.loads(program("traces", "verify", "--json", "--data-dir", folder).stdout)["ok"]
 
 
 def test_S73_what_a_run_leaves_is_its_owners_alone(used: Path) -> None:

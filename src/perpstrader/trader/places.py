@@ -11,6 +11,8 @@ from typing import Final
 import apsw
 
 from perpstrader.domain.errors import StateError, UsageError
+from perpstrader.traces.errors import TraceError, TraceFileError
+from perpstrader.traces.trial import check_writing
 
 _MIB: Final = 1 << 20
 
@@ -43,7 +45,7 @@ def check_room(
 
 
 def set_aside_damaged(path: Path, now_ms: int) -> Path | None:
-    """A trace store that is no database any more is moved out of the way, so that it keeps nobody from trading (S62).
+    """A trace store that takes no decision any more is moved out of the way, so that recording goes on (S62).
 
     Returns where it is now, ``None`` where the file can be opened or is not there. Only the decision record is treated
     so: a damaged ``state.db`` is for a person.
@@ -54,15 +56,16 @@ def set_aside_damaged(path: Path, now_ms: int) -> Path | None:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            check_writing(connection, now_ms)
         finally:
             connection.close()
-    except (apsw.NotADBError, apsw.CorruptError):
+    except (apsw.NotADBError, apsw.CorruptError, TraceFileError):
         aside = path.with_name(f"{path.name}.damaged-{now_ms}")
         os.replace(path, aside)
         for suffix in ("-wal", "-shm"):
             if (log := Path(f"{path}{suffix}")).exists():
                 os.replace(log, Path(f"{aside}{suffix}"))
         return aside
-    except apsw.Error:
+    except (apsw.Error, TraceError):
         return None  # locked, or not to be read: whoever opens it says so
     return None
