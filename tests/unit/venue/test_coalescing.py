@@ -12,6 +12,9 @@ from tests.unit.venue.scripted import ACCOUNT, CLOID, KEY, META, order
 
 from perpstrader.domain import PerpsTraderError, TimeInForce, Trigger
 from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, TransportError, VirtualClock, run_virtual
+from perpstrader.settings import load
+from perpstrader.trader.account import Identity
+from perpstrader.trader.clients import make_client
 from perpstrader.venue import HyperliquidClient, NonceSource, Signer, WireEncoder
 from perpstrader.venue import contract as c
 from perpstrader.venue.coalescing import ALONE_MS, MAX_PARTS
@@ -318,3 +321,19 @@ def test_S11_a_client_that_is_closed_tells_what_is_certain() -> None:
         assert len(wire.actions) == 1
 
     play(story)
+
+
+@pytest.mark.parametrize(("window_ms", "actions"), [(0, 3), (5, 1)])
+def test_the_setting_says_how_long_entries_wait_for_company(window_ms: int, actions: int) -> None:
+    async def main(clock: VirtualClock) -> int:
+        wire = Wire(clock)
+        client = make_client(
+            load(None, {}, {"data.dir": "/nonexistent", "client.coalesce_window_ms": window_ms}),
+            Identity(private_key=KEY, account=ACCOUNT), wire, clock, NonceSource(clock, 0, lambda mark: None),
+            lambda kind, text: None,
+        )  # fmt: skip
+        await client.metadata()
+        await asyncio.gather(*(client.place([order(cloid(n))]) for n in range(3)))
+        return len(wire.actions)
+
+    assert run_virtual(main, start_ms=START) == actions
