@@ -22,6 +22,7 @@ from perpstrader.runtime.executor import Executor
 from perpstrader.runtime.pool import TaskPool
 from perpstrader.traces import bulk, rows
 from perpstrader.traces.bars import Shelf
+from perpstrader.traces.checkpoints import Checkpoints
 from perpstrader.traces.codec import Encoded
 from perpstrader.traces.errors import TraceError, TraceRejectedError
 from perpstrader.traces.files import Synchronous, as_trace_error, transact
@@ -110,6 +111,7 @@ class Batches:
         self._limits = limits
         self.pack = pack
         self._shelf = Shelf()
+        self._checkpoints = Checkpoints(connection)
         self._on_written = on_written
         self._on_trouble = on_trouble
         self._pool = TaskPool(self._broken)
@@ -181,6 +183,8 @@ class Batches:
             upto = len(self._queue)
             while upto > 0:
                 upto -= await self._write_some(upto)
+        if self._checkpoints.is_due:
+            await self._executor.run(self._checkpoints.run)
 
     async def _write_some(self, upto: int) -> int:
         """One transaction; how many it took."""
