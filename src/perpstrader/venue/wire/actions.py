@@ -280,7 +280,7 @@ def decode_action(raw: bytes | str | msgspec.Raw) -> Action | UserSigned | Unkno
         if kind in _KNOWN:
             return _DECODE.decode(raw)
         fields = _DECODE_DICT.decode(raw)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         shown = excerpt(bytes(raw) if isinstance(raw, msgspec.Raw) else raw)
         raise WireError(f"the action {shown} is not understood: {error}") from error
     return UserSigned(kind, fields) if kind in USER_SIGNED_TYPES else UnknownAction(kind, fields)

@@ -56,7 +56,7 @@ def decode_request(body: bytes | str | msgspec.Raw) -> SignedRequest:
     """The posted request; raises ``WireError`` where the venue answers 422."""
     try:
         envelope = _DECODER.decode(body)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         shown = excerpt(bytes(body) if isinstance(body, msgspec.Raw) else body)
         raise WireError(f"the exchange request {shown} is not understood: {error}") from error
     if envelope.nonce < 0 or (envelope.expires_after or 0) < 0:

@@ -60,7 +60,7 @@ class InfoCall(Generic[T]):
         """The typed answer; raises ``WireError`` with the field and the body's beginning when it has another shape."""
         try:
             return self._decoder.decode(body)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             shown = excerpt(bytes(body) if isinstance(body, msgspec.Raw) else body)
             raise WireError(f"the answer to {self.kind} is not understood: {error}; it begins {shown}") from error
 
@@ -144,7 +144,7 @@ def decode_request(body: bytes | str | msgspec.Raw) -> InfoRequest:
     """
     try:
         request = _REQUEST.decode(body)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         shown = excerpt(bytes(body) if isinstance(body, msgspec.Raw) else body)
         raise WireError(f"the info request {shown} is not understood: {error}") from error
     call = CALLS.get(request.type)

@@ -121,7 +121,7 @@ def decode_answer(body: bytes | str | msgspec.Raw) -> ExchangeAnswer:
             return ExchangeAnswer(response.type, _statuses(response))
         if envelope.status == "err" and not isinstance(response, str):
             return _refused_with_body(response)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise WireError(f"the venue's answer {excerpt(shown)} is not understood: {error}") from error
     raise WireError(f"the venue's answer {excerpt(shown)} has neither a result nor an error")
 

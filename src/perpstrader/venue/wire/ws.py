@@ -125,7 +125,7 @@ def decode_frame(raw: bytes | str) -> Frame | None:
         return None
     try:
         return _FRAME.decode(raw)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise WireError(f"the frame {excerpt(raw)} is not understood: {error}") from error
 
 
@@ -133,7 +133,7 @@ def decode_request(raw: bytes | str) -> Subscribe | Unsubscribe | Ping | Post:
     """The server's reading of a client's frame; ``WireError`` where the venue sends its ``error`` channel."""
     try:
         return _REQUEST.decode(raw)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         shown = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
         raise WireError(f"Error parsing JSON into valid websocket request: {shown}") from error
 
@@ -284,7 +284,7 @@ class Channel(Generic[T]):
         """The typed data of ``frame``; raises ``WireError`` when it has another shape."""
         try:
             return self._decoder.decode(frame.data)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             shown = excerpt(bytes(frame.data))
             raise WireError(f"data of channel {self.name} is not understood: {error}; it begins {shown}") from error
 
@@ -330,7 +330,7 @@ def info_data(body: PostBody) -> msgspec.Raw:
     try:
         if body.type == "info":
             return _INFO_PAYLOAD.decode(body.payload).data
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise WireError(f"the answer {excerpt(bytes(body.payload))} is not understood: {error}") from error
     raise WireError(f"the venue answered a read with {body.type}: {error_text(body)}")
 
@@ -339,5 +339,5 @@ def error_text(body: PostBody) -> str:
     """The text of an ``error`` answer, whatever its shape; it is no proof that an action was not executed."""
     try:
         return _TEXT.decode(body.payload)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return excerpt(bytes(body.payload))
