@@ -35,8 +35,10 @@ def faults(
     if action == "now" and len(given) > 1:
         raise CliError("one fault at a time happens now", ExitCode.USAGE)
     base = url or f"http://127.0.0.1:{settings_from(config, None).paper.port}"
-    order = {"list": None, "set": {"rules": given}, "clear": {"rules": []}, "now": {"now": "".join(given)}}[action]
-    answer = _ask(f"{base.rstrip('/')}/paper/faults", order)
+    orders: dict[str, dict[str, Any] | None] = {
+        "list": None, "set": {"rules": given}, "clear": {"rules": []}, "now": {"now": "".join(given)},
+    }  # fmt: skip
+    answer = _ask(f"{base.rstrip('/')}/paper/faults", orders[action])
     if as_json:
         print_json(answer)
         return
