@@ -77,8 +77,8 @@ class TraceSettings(Section):
         env="TRACE_SYNCHRONOUS",
     )  # fmt: skip
     postgres_url: SecretStr | None = setting(
-        None, "PostgreSQL database that decisions are shipped to, `postgresql://user:password@host:5432/name`; without "
-        "one they stay here alone.", secret=True, env="TRACE_POSTGRES_URL",
+        None, "PostgreSQL database that decisions are shipped to, `postgresql://<user>:<password>@<host>:5432/<name>`; "
+        "without one they stay here alone.", secret=True, env="TRACE_POSTGRES_URL",
     )  # fmt: skip
     postgres_batch_rows: int = setting(
         500, "Decisions and revisions that go there in one transaction.", unit="entries", ge=1, le=10_000,
@@ -216,8 +216,9 @@ class ClientSettings(Section):
         le=1_200, why="the venue's limit for one IP",
     )  # fmt: skip
     exit_reserve_fraction: Fraction = setting(
-        Decimal("0.2"), "Share of that weight kept for exits, stops and cancels.", unit="of weight", stricter="higher",
-        le=Decimal("0.9"), why="an entry never starves an exit",
+        Decimal("0.2"), "Share of that weight kept from histories and lists: half for light reads, half for actions, "
+        "of which half again for exits, stops and cancels.", unit="of weight", stricter="higher", le=Decimal("0.9"),
+        why="an entry never starves an exit",
     )  # fmt: skip
 
 
