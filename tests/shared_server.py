@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import IN_CI
 
 MISSING = "no PostgreSQL server is installed: `apt-get install postgresql` (as root), or PERPSTRADER_POSTGRES_BIN"
+PASSWORD = "very-secret"
 _USER = "postgres"
 _START_S = 60.0
 
@@ -88,7 +89,7 @@ class SharedServer:
         self._databases += 1
         name = f"record_{self._databases}"
         self.psql("postgres", f"CREATE DATABASE {name}")
-        return f"postgresql://postgres:very-secret@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{name}"
 
     def psql(self, database: str, sql: str) -> str:
         """What a statement says, by another road than the product's."""

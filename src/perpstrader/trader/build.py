@@ -42,7 +42,7 @@ from perpstrader.settings import Settings
 from perpstrader.state import StateStore, Transaction
 from perpstrader.strategies import StrategyEntry, StrategyRunner, load_strategies
 from perpstrader.traces.contract import TraceStore
-from perpstrader.traces.postgres import BotName, Server
+from perpstrader.traces.postgres import BotName, Server, Shipper
 from perpstrader.trader.account import Identity, check_signer, open_books
 from perpstrader.trader.agent import AgentLease
 from perpstrader.trader.alarms import Alarms
@@ -155,16 +155,11 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         settings, deps.clock, deps.store, execution, keeper, market, cycle, decider, recorder, pool, supervisor,
         counters, monitor, deps.pace,
     )  # fmt: skip
-    trader.agent = await _agent(settings, deps, desk)
+    trader.agent, trader.shipper = await _agent(settings, deps, desk), await _shipper(settings, deps, desk, recorder)
     _surround(settings, deps, trader, risk, runners, breakers, transport)
     interval = interval_name(settings.bar_ms)
     trader.streams = _streams(settings, deps, route, client, trader, symbols, interval, wiring, pool)
     trader.warm_up = WarmUp(client, market, symbols, interval, settings.bar_ms, wiring.note)
-    bot = BotName(account=client.account_address, network=settings.venue.network, epoch=deps.store.epoch)
-    trader.shipper = await make_shipper(
-        settings, deps.traces, deps.trace_server, bot, deps.clock, deps.rng, recorder
-    )
-    watch_counts(monitor, trader)
     watch_reads(monitor, client)
     if budgeted is not None:
         _watch_budget(monitor, trader, budgeted)
@@ -181,6 +176,11 @@ def _watch_budget(monitor: PerformanceMonitor, trader: Trader, budgeted: Budgete
     monitor.watch_count("requests_refused", lambda: budgeted.ip.refusals)
 
 
+async def _shipper(settings: Settings, deps: Deps, desk: Desk, recorder: Recorder) -> Shipper | None:
+    bot = BotName(account=desk.client.account_address, network=settings.venue.network, epoch=deps.store.epoch)
+    return await make_shipper(settings, deps.traces, deps.trace_server, bot, deps.clock, deps.rng, recorder)
+
+
 def _surround(
     settings: Settings, deps: Deps, trader: Trader, risk: RiskManager, runners: Sequence[StrategyRunner],
     breakers: CircuitBreakers, transport: GuardedTransport,
@@ -195,6 +195,7 @@ def _surround(
     trader.guard = _guard(settings, deps, trader, breakers, transport)
     trader.risk = risk
     trader.ratchet = Ratchet(trader.execution, trader.market, settings.risk, fixed=_fixed_stops(settings, runners))
+    watch_counts(trader.monitor, trader)
     if deps.channels:
         alerts = AlertDesk(deps.channels, deps.clock, timeout_ms=settings.alerts.timeout_ms)
         trader.alarms = Alarms(alerts, trader)

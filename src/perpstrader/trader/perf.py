@@ -25,6 +25,8 @@ def watch_counts(monitor: PerformanceMonitor, trader: Trader) -> None:
     monitor.watch_level("journal_pending", lambda: desk.journal.pending)
     monitor.watch_level("open_positions", lambda: len(desk.positions.holdings))
     monitor.watch_level("live_orders", lambda: len(desk.orders.live()))
+    if (shipper := trader.shipper) is not None:
+        monitor.watch_level("shared_record_waiting", lambda: shipper.state.waiting)
     for name in trader.guard.breakers.names:
         monitor.watch_level(f"breaker_{name}", _level(trader, name))
     monitor.watch_level("health", lambda: trader.guard.health.report().status.rank)

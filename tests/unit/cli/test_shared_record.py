@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.contract.traces.samples import executed, trace
 from tests.contract.traces.shared import ship
-from tests.shared_server import SharedServer, shared_server
+from tests.shared_server import PASSWORD, SharedServer, shared_server
 from tests.unit.cli.support import run_cli
 
 from perpstrader.cli.exits import ExitCode
@@ -96,8 +96,8 @@ def test_export_and_analysis_of_the_shared_record(place: tuple[Path, str], capsy
     [
         (("--store", "elsewhere"), ExitCode.USAGE, "--store is `shared`"),
         (("--bot", "0xabc"), ExitCode.USAGE, "give --store, too"),
-        (("--store", "postgresql://u:very-secret@127.0.0.1:1/x"), ExitCode.FAILED, "cannot be reached"),
-        (("--store", "postgresql://u:very-secret@127.0.0.1:x/x"), ExitCode.FAILED, "must be a number"),
+        (("--store", f"postgresql://u:{PASSWORD}@127.0.0.1:1/x"), ExitCode.FAILED, "cannot be reached"),
+        (("--store", f"postgresql://u:{PASSWORD}@127.0.0.1:x/x"), ExitCode.FAILED, "must be a number"),
         (("--store", "postgresql://x/y", "--replay", "latest"), ExitCode.USAGE, "two records"),
     ],
 )
