@@ -76,7 +76,8 @@ class Agents:
                 return error_text(ErrorCode.TOO_MANY_AGENTS, maximum=MAX_NAMED + more)
         if old is not None:
             del self._by_address[old.address]
-            self._removed_ms[master] = now_ms
+            if old.address != address:
+                self._removed_ms[master] = now_ms
         if address != NOBODY:
             self._by_address[address] = Agent(address, master, name, valid_until)
         return None
