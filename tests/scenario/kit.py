@@ -348,8 +348,8 @@ def play(
             stage = Stage(world, feed)
             result = await act(stage)
             if sound:
-                # What the last event has cancelled may still be gathered.
-                await clock.sleep((settings.client.coalesce_window_ms + 1) / 1000)
+                # What the last event has cancelled may still be gathered, one stop after the other.
+                await clock.sleep(10 * settings.client.coalesce_window_ms / 1000)
                 await stage.check_sound(explained=explained)
             if stage.trader is not world.trader:
                 await stage.stop()
