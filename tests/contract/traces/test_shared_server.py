@@ -559,6 +559,29 @@ def test_queries_use_indices_and_read_no_month_that_they_need_not(postgres: Shar
     run(main())
 
 
+def test_readers_need_no_right_to_write_and_analysts_only_that_to_mark(postgres: SharedServer, tmp_path: Path) -> None:
+    async def main() -> None:
+        url = postgres.new_database()
+        async with TraceStore.open(tmp_path / "traces.db") as store:
+            for number in range(1, 4):
+                await store.store(trace(number))
+            await ship(store, url)
+        postgres.psql(name_of(url), "DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN;"
+                      " GRANT USAGE ON SCHEMA perpstrader TO reader;"
+                      " GRANT SELECT ON ALL TABLES IN SCHEMA perpstrader TO reader")  # fmt: skip
+        theirs = f"postgresql://reader@{url.rsplit('@', 1)[1]}"
+        async with SharedStore.open(theirs) as shared:
+            assert len(await shared.recent()) == 3
+            assert (await shared.verify()).ok
+            with pytest.raises(TraceError, match="permission denied"):
+                await shared.claim(2, by="a", now_ms=1, lease_ms=1)
+            postgres.psql(name_of(url), "GRANT UPDATE ON perpstrader.trace TO reader")
+            assert len(await shared.claim(2, by="a", now_ms=1, lease_ms=1)) == 2
+            assert (await shared.mark_analyzed(["t000001"], "b")).changed == 1
+
+    run(main())
+
+
 def test_a_clock_that_is_handed_in_is_the_only_one(postgres: SharedServer, tmp_path: Path) -> None:
     """The times of a bot are its clock's, so that they agree with its decisions."""
 

@@ -71,7 +71,7 @@ class PostgresServer:
 
     def __init__(self, address: Address, *, timeout_s: float = TIMEOUT_S) -> None:
         self._address = address
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._connection: Any = None
         self._bot = 0
         self._months: set[Month] = set()
@@ -82,7 +82,7 @@ class PostgresServer:
         """See ``port.Server``; brings the schema up to date and makes the months ahead."""
         await self.close()
         with self._errors():
-            self._connection = await connect(self._address, timeout_s=self._timeout_s)
+            self._connection = await connect(self._address, timeout_s=self.timeout_s)
             await schema.migrate(self._connection, str(self._address))
             self._dictionaries = {
                 number for (number,) in await self._connection.fetch("SELECT number FROM perpstrader.dictionary")
