@@ -33,6 +33,7 @@ from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
 from perpstrader.venue.budget import IpBudget
 from perpstrader.venue.budgeted import BudgetedTransport
 from perpstrader.venue.calls import VenueCalls
+from perpstrader.venue.posting import PostingTransport
 from perpstrader.venue.reads import Lives
 from perpstrader.venue.settlement import look_up
 
@@ -46,7 +47,7 @@ _ON_MESSAGES = {
     FaultKind.SERVER_ERROR: (0.01, 2), FaultKind.REQUEST_TWICE: (0.02, 0), FaultKind.DELAY: (0.03, 12),
     FaultKind.LAG: (0.05, 5), FaultKind.RECORD_EVICTED: (0.02, 0), FaultKind.FRAME_TWICE: (0.02, 0),
     FaultKind.FRAME_LOST: (0.02, 0), FaultKind.FRAME_LATE: (0.02, 5), FaultKind.FRAME_SWAPPED: (0.02, 0),
-    FaultKind.SOCKET_DROPPED: (0.0006, 0), FaultKind.SOCKET_FROZEN: (0.0003, 0),
+    FaultKind.SOCKET_DROPPED: (0.0003, 0), FaultKind.SOCKET_FROZEN: (0.0001, 0),
 }  # fmt: skip
 """How probable each is, and its amount: seconds, or messages in a row."""
 _AN_HOUR = {FaultKind.STOP_CANCELED: (30, 0), FaultKind.POST_ONLY: (3, 60), FaultKind.CLOCK_SKEW: (6, 3)}
@@ -55,7 +56,7 @@ FAULTS = [FaultRule(kind, rate, "any", amount) for kind, (rate, amount) in (_ON_
 _START_MS = 1_760_000_000_000
 _MICRO = 1_000_000
 _EPOCH = 0x50AC
-_QUOTERS = 6
+_QUOTERS = 7
 _EXPIRY_MS = 10_000
 _OVERLAP_MS = 60_000
 _REPAIR_S = 30.0
@@ -90,6 +91,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     fills: int
     unknown: int
     repeats: int
+    posted: int
     faults: Mapping[str, int]
     doubles: list[str]
     lost_fills: list[str]
@@ -237,7 +239,7 @@ class Desk:
     async def look(self) -> None:
         """Read the account and the orders as a page would, all the time."""
         while not self.over:
-            await self._clock.sleep(self._rng.uniform(1, 4))
+            await self._clock.sleep(self._rng.uniform(4, 12))
             try:
                 await self.client.account(max_age_ms=2_000)
                 await self.client.mids(SYMBOLS, max_age_ms=500)
@@ -369,7 +371,7 @@ def build_client(build: str, transport: Transport, clock: VirtualClock) -> Venue
 
 
 def soak(seed: int, *, build: str = "optimized", seconds: float = HOUR_S) -> Outcome:
-    """An hour of it in virtual time; the same seed gives the same hour."""
+    """An hour of it in virtual time; the same seed gives the same hour. Odd ones go by WebSocket where one is open."""
     return run_virtual(lambda clock: _hour(clock, seed, build, seconds), start_ms=_START_MS - 1_000)
 
 
@@ -383,7 +385,8 @@ async def _hour(clock: VirtualClock, seed: int, build: str, seconds: float) -> O
     rng = Random(f"soak {seed}")
     faults = RandomFaults(Random(rng.getrandbits(64)), FAULTS)
     venue.set_faults(faults)
-    transport = InProcessTransport(venue, Random(rng.getrandbits(64)), LatencyModel(), faults=faults)
+    network = InProcessTransport(venue, Random(rng.getrandbits(64)), LatencyModel(), faults=faults)
+    transport = PostingTransport(network, clock, by_socket=["/info", "/exchange"] if seed % 2 else [])
     client, market = build_client(build, transport, clock), MarketData()
     desk = Desk(client, clock, market, Random(rng.getrandbits(64)))
     failures: list[Exception] = []
@@ -394,6 +397,7 @@ async def _hour(clock: VirtualClock, seed: int, build: str, seconds: float) -> O
         streams = Streams(
             transport, clock, client.venue_clock, market, desk, account=ACCOUNT, symbols=SYMBOLS, interval="5s",
             rng=Random(rng.getrandbits(64)), note=lambda kind, text: None,
+            reads=client.streamed if isinstance(client, HyperliquidClient) else None,
         )  # fmt: skip
         await clock.sleep(2)
         supervisor.start("streams", streams.run, deadline_ms=120_000)
@@ -413,7 +417,7 @@ async def _hour(clock: VirtualClock, seed: int, build: str, seconds: float) -> O
             task.cancel()
     assert not failures, failures
     landed = {kind.value: faults.landed[kind] for kind in FaultKind}
-    return _outcome(desk, engine, landed, our_429, differences)
+    return _outcome(desk, engine, landed, our_429, differences, transport.posted)
 
 
 async def _differences(desk: Desk, engine: RecordingExchange) -> list[str]:
@@ -431,8 +435,9 @@ async def _differences(desk: Desk, engine: RecordingExchange) -> list[str]:
 
 
 def _outcome(
-    desk: Desk, engine: RecordingExchange, faults: Mapping[str, int], our_429: list[str], differences: list[str]
-) -> Outcome:
+    desk: Desk, engine: RecordingExchange, faults: Mapping[str, int], our_429: list[str], differences: list[str],
+    posted: int,
+) -> Outcome:  # fmt: skip
     decimals = {asset.coin: asset.size_decimals for asset in engine.assets}
     filled: dict[int, Decimal] = {}
     for fill in engine.fills(ACCOUNT):
@@ -447,6 +452,6 @@ def _outcome(
     happened = {(fill.coin, fill.tid) for fill in engine.fills(ACCOUNT)}
     return Outcome(
         wants=len(desk.wants), orders=sum(engine.arrived.values()), fills=len(happened), unknown=desk.unknown,
-        repeats=desk.repeats, faults=faults, doubles=doubles, our_429=our_429, differences=differences,
+        repeats=desk.repeats, posted=posted, faults=faults, doubles=doubles, our_429=our_429, differences=differences,
         lost_fills=[f"{coin} {tid}" for coin, tid in sorted(happened ^ set(desk.fills))],
     )  # fmt: skip

@@ -34,7 +34,7 @@ def test_S10_S11_S18_S54_an_hour_with_every_fault_executes_nothing_twice_and_los
     prove: bool, record_property: Callable[[str, object], None]
 ) -> None:
     outcomes = [soak(seed, build=build) for seed, build in hours(prove)]
-    for name in ("wants", "orders", "fills", "unknown", "repeats"):
+    for name in ("wants", "orders", "fills", "unknown", "repeats", "posted"):
         record_property(name, sum(getattr(outcome, name) for outcome in outcomes))
     record_property("faults", sum(sum(outcome.faults.values()) for outcome in outcomes))
     for outcome in outcomes:

@@ -167,6 +167,25 @@ def test_S11_without_one_of_the_four_answers_there_is_no_proof(what: str) -> Non
     assert settled is None
 
 
+def test_S11_answers_that_never_come_together_are_proof_one_by_one() -> None:
+    def setting(venue: Venue) -> None:
+        reach, refused = venue._reach, 0
+
+        def every_second_read(what: str) -> None:
+            nonlocal refused
+            if what in ("frontendOpenOrders", "userFillsByTime"):
+                refused += 1
+                venue.broken = {what} if refused % 2 else set()
+            reach(what)
+
+        venue._reach = every_second_read  # type: ignore[method-assign]  # the venue of this test alone
+
+    settled, second = play(setting)
+    assert settled is not None
+    assert settled.record.group is OrderGroup.MISSING
+    assert second < 35
+
+
 def test_S11_an_order_that_is_listed_open_is_not_dead_although_its_record_is_missing() -> None:
     def setting(venue: Venue) -> None:
         venue.open_from_s, venue.open_until_s = 0, FOREVER
