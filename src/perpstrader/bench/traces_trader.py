@@ -165,7 +165,7 @@ def _hold_evidence(trader: Trader) -> Callable[[], Awaitable[None]]:
     async def renew() -> None:
         held["account"], held["book"] = await read_account(), await read_book(_SYMBOL)
 
-    async def answer(name: str, *_: object) -> Any:
+    async def answer(name: str, *_: object, **__: object) -> Any:
         return held[name]
 
     setattr(account, "refresh", partial(answer, "account"))  # noqa: B010  # stand-ins on these instances alone
