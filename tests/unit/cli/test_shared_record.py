@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from tests.contract.traces.samples import executed, trace
 from tests.contract.traces.shared import ship
+from tests.scenario.test_judged_again import decided
 from tests.shared_server import PASSWORD, SharedServer, shared_server
 from tests.unit.cli.support import run_cli
 
 from perpstrader.cli.exits import ExitCode
+from perpstrader.cli.traces import replaying
 from perpstrader.traces.store import TraceStore
 
 Capture = pytest.CaptureFixture[str]
@@ -60,6 +62,26 @@ def test_a_verb_answers_from_the_shared_record_as_from_the_file(
         del one["totals"]["counters"], other["totals"]["counters"]
     assert one == other
     assert "very-secret" not in shared[1] + shared[2]
+
+
+def test_a_decision_of_the_shared_record_is_asked_and_judged_again_on_its_bars(
+    server: SharedServer, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces, settings = decided()
+    url = server.new_database()
+
+    async def main() -> None:
+        async with TraceStore.open(tmp_path / "traces.db") as store:
+            for made in traces:
+                await store.store(made)
+            await ship(store, url)
+
+    asyncio.run(main())
+    monkeypatch.setattr(replaying, "settings_from", lambda config, data_dir: settings)
+    for made in traces:
+        local = run_cli(capsys, "traces", "replay", made.id, "--json", "--data-dir", tmp_path)
+        assert run_cli(capsys, "traces", "replay", made.id, "--json", "--store", url)[:2] == local[:2]
+        assert local[0] == 0
 
 
 def test_the_settings_name_the_shared_record(

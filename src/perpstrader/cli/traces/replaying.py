@@ -12,7 +12,7 @@ import typer
 from perpstrader.cli.options import Config, DataDir, Json, settings_from
 from perpstrader.cli.output import print_json, show_table, terminal
 from perpstrader.cli.traces.comparing import show_differences, wanted
-from perpstrader.cli.traces.record import Replay, record_file, with_store
+from perpstrader.cli.traces.record import Bot, Replay, StoreAt, record_of, with_store
 from perpstrader.domain import Approved, PerpsTraderError, Signal, Verdict
 from perpstrader.runtime import SystemClock
 from perpstrader.trader.reasking import Reasked, ask_again
@@ -24,6 +24,8 @@ T = TypeVar("T")
 def replay_one(
     trace_id: Annotated[str, typer.Argument(metavar="ID", help="A decision, as `traces list` prints it.")],
     replay: Replay = None,
+    store_at: StoreAt = None,
+    bot: Bot = None,
     as_json: Json = False,
     data_dir: DataDir = None,
     config: Config = None,
@@ -34,7 +36,9 @@ def replay_one(
     `same_wish`.
     """
     settings = settings_from(config, data_dir)
-    trace = with_store(record_file(data_dir, config, replay), lambda store: wanted(store, trace_id))
+    trace = with_store(
+        record_of(data_dir, config, replay, store_at, bot), lambda store: wanted(store, trace_id)
+    )
     asked = _unless_impossible(lambda: asyncio.run(ask_again(trace, settings, SystemClock())))
     again = _unless_impossible(lambda: rejudge(trace, settings, version("perpstrader")))
     if isinstance(again, PerpsTraderError) and isinstance(asked, PerpsTraderError):
