@@ -66,6 +66,7 @@ class PaperStore:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self._written: Counter[tuple[str, str]] = Counter()
+        self._parts: dict[str, bytes] = {}
         self._encode = msgspec.msgpack.Encoder().encode
         self._lock = self._claim(folder)
         try:
@@ -143,6 +144,13 @@ class PaperStore:
 
     def keep(self, world: World, events: Sequence[Event], users: Iterable[str], signer: str | None) -> None:
         """Commit what has changed: these events, these accounts as they are now, and that signer's nonces."""
+        try:
+            self._commit(world, events, users, signer)
+        except BaseException:
+            self._parts.clear()  # what was rolled back is not in the file
+            raise
+
+    def _commit(self, world: World, events: Sequence[Event], users: Iterable[str], signer: str | None) -> None:
         engine = world.exchange
         touched = dict.fromkeys([*users, *(event.user for event in events if not isinstance(event, TradeEvent))])
         with self._db:
@@ -181,7 +189,10 @@ class PaperStore:
         self._put_part("modes", world.modes)
 
     def _put_part(self, name: str, value: object) -> None:
-        self._db.execute("INSERT OR REPLACE INTO part VALUES (?, ?)", (name, self._encode(value)))
+        data = self._encode(value)
+        if self._parts.get(name) != data:
+            self._db.execute("INSERT OR REPLACE INTO part VALUES (?, ?)", (name, data))
+            self._parts[name] = data
 
     def _part(self, name: str, kind: type[T]) -> T | None:
         data = self._db.execute("SELECT data FROM part WHERE name = ?", (name,)).get
