@@ -61,6 +61,8 @@ class Memo:
         self._new: dict[int, Digested] = {}
         self._old: dict[int, Digested] = {}
         self._histories: OrderedDict[int, Bars] = OrderedDict()
+        self._held: dict[int, tuple[Candle, ...]] = {}
+        self._newest: dict[tuple[str, str, int], Bars] = {}
 
     def of(self, candle: Candle) -> Digested | None:
         """The bar with its digest and its series; ``None`` for what cannot be stored apart."""
@@ -76,12 +78,33 @@ class Memo:
         """As ``share``; a history that was asked for lately is known."""
         found = self._histories.get(id(candles))
         if found is None:
-            found = _shared(candles, self.of)
-            if found is not None:
+            last = self.of(candles[-1])
+            found = (self._next(candles, last) or _shared(candles, self.of)) if last is not None else None
+            if found is not None and last is not None:
+                if len(self._newest) >= _HISTORIES:
+                    self._newest.clear()
+                self._newest[last[2]] = found
                 self._histories[id(candles)] = found
+                self._held[id(candles)] = candles
                 if len(self._histories) > _HISTORIES:
-                    self._histories.popitem(last=False)
+                    del self._held[self._histories.popitem(last=False)[0]]
         return found
+
+    def _next(self, candles: tuple[Candle, ...], last: Digested) -> Bars | None:
+        """The newest history of a market and one bar more, which is what nearly every decision sees."""
+        known = self._newest.get(last[2])
+        gone = len(known.candles) + 1 - len(candles) if known is not None else -1
+        if known is None or gone not in (0, 1) or len(known.ref.runs) > 1:
+            return None
+        ref, (first, count) = known.ref, known.ref.runs[0]
+        earlier = known.candles[gone:]
+        # the same bars are compared by their identity, without looking into them
+        if last[0].open_ms != first + count * ref.bar_ms or candles[:-1] != earlier:
+            return None
+        digests = (*known.digests[gone:], last[1])
+        run = (first + gone * ref.bar_ms, len(candles))
+        told = msgspec.structs.replace(ref, runs=(run,), digest=_digest_of(digests))
+        return Bars(told, (*earlier, last[0]), digests)
 
 
 class Shelf:

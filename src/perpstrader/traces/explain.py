@@ -8,7 +8,7 @@ from decimal import Context, Decimal
 from perpstrader.domain.market import MarketSnapshot
 from perpstrader.domain.orders import Order, Purpose
 from perpstrader.domain.signals import Action, Signal
-from perpstrader.domain.traces import Trace, TraceKind
+from perpstrader.domain.traces import StrategyView, Trace, TraceKind
 from perpstrader.domain.verdicts import Approved, Check, Refused
 from perpstrader.domain.wording import against, plural
 from perpstrader.traces.life import ALONE, Life, timeline, what_came_of_it
@@ -46,6 +46,8 @@ def _inputs(trace: Trace) -> Iterator[str]:
             f" high {number(candle.high)}, low {number(candle.low)}, close {number(candle.close)},"
             f" volume {number(candle.volume)} in {plural(candle.trades, 'trade')}."
         )
+    if trace.view is not None and (trace.view.history or trace.view.stored):
+        yield _history(trace.view)
     if trace.market is not None:
         yield _market(trace.market, trace.accepted_ms)
     if trace.portfolio is not None:
@@ -62,6 +64,14 @@ def _inputs(trace: Trace) -> Iterator[str]:
         yield f"Regime: {trace.regime}."
     if trace.indicators:
         yield f"Indicators: {', '.join(f'{name} {value:,.6g}' for name, value in trace.indicators.items())}."
+
+
+def _history(view: StrategyView) -> str:
+    if view.stored is not None:
+        return f"Shown before it: {plural(view.stored.count, 'bar')}, which cannot be read any more."
+    first, last = view.history[0], view.history[-1]
+    span = f"{moment(first.open_ms)} to {moment(last.close_ms + 1)}"
+    return f"Shown before it: {plural(len(view.history), 'bar')}, {span}, close {number(last.close)}."
 
 
 def _market(market: MarketSnapshot, at_ms: int) -> str:

@@ -266,6 +266,38 @@ def test_any_windows_read_back_equal_from_both_builds(
         play(opener, body)
 
 
+def test_TS11_decisions_with_their_bars_take_a_fifth_of_their_json_at_most(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """A hundred bars with each decision, on three markets that walk at random; and the same decisions without bars."""
+    chance, traces = Random(9), list[Trace]()
+    for symbol in ("BTC", "ETH", "SOL"):
+        price, bars = 50_000.0, list[Candle]()
+        for each in BARS[:300]:
+            price *= 1 + chance.gauss(0, 0.002)
+            low, high = price * (1 - chance.random() / 500), price * (1 + chance.random() / 500)
+            prices = {"low": low, "high": high, "close": price, "volume": chance.random() * 90}
+            told = {name: Decimal(f"{value:.2f}") for name, value in prices.items()}
+            bars.append(msgspec.structs.replace(each, symbol=symbol, trades=chance.randrange(900), **told))
+        for n in range(1, 201):
+            made = msgspec.structs.replace(saw(n, tuple(bars[n : n + 100])), id=f"{symbol}-{n}", symbol=symbol)
+            traces.append(made)
+
+    async def store(name: str, what: list[Trace]) -> float:
+        async with Batching.open(tmp_path / name) as store:
+            for each in what:
+                store.store(each, urgent=False)
+            await store.flush()
+            assert (await store.verify()).ok
+        return (tmp_path / name).stat().st_size / sum(len(encode_whole(each)) for each in what)
+
+    with_bars = asyncio.run(store("bars.db", traces))
+    without = asyncio.run(store("bare.db", [msgspec.structs.replace(each, view=None) for each in traces]))
+    record_property("bytes_of_json_with_bars", round(with_bars, 3))
+    record_property("bytes_of_json_without", round(without, 3))
+    assert with_bars <= 0.21
+
+
 def test_a_decision_is_told_whole_to_other_programs_and_compared_by_its_history() -> None:
     one, other = saw(1, BARS[:20]), saw(1, BARS[1:21])
     assert encode_whole(one).count(b'"open_ms"') == 21
@@ -274,6 +306,20 @@ def test_a_decision_is_told_whole_to_other_programs_and_compared_by_its_history(
     assert {difference.path for difference in diff(one, other)} == {
         "view.stored.runs[0][0]", "view.stored.digest",
     }  # fmt: skip
+
+
+def test_bars_that_are_equal_and_written_otherwise_keep_the_content_of_their_digest(opener: Opener) -> None:
+    """A source may write 103000.0 where another wrote 103000: the same bar, and one row."""
+    rewritten = tuple(msgspec.structs.replace(bar, close=Decimal(f"{bar.close}.0")) for bar in BARS[1:40])
+    traces = [saw(1, BARS[:39]), saw(2, rewritten), saw(3, BARS[2:41])]
+
+    async def body(store: Any) -> None:
+        for each in traces:
+            await store.store(each)
+        assert await store.between(0, 2**60) == traces
+        assert (await store.verify()).ok
+
+    play(opener, body)
 
 
 def test_a_bar_is_digested_once_whatever_decisions_saw_it(monkeypatch: pytest.MonkeyPatch) -> None:
