@@ -21,6 +21,8 @@ MAX_IN_FLIGHT: Final = 90
 """Of the 100 that the venue takes (API sheet 5.3)."""
 MAX_A_MINUTE: Final = 1_500
 """Of the 2,000 messages; the rest is for subscriptions and pings."""
+QUIET_NS: Final = 1_000_000_000
+"""A socket that is well says something within a second of being asked; one that does not may be dead."""
 _NS_A_MINUTE: Final = 60_000_000_000
 _POST: Final = b'"post"'
 _HEAD: Final = 24
@@ -69,7 +71,7 @@ class PostingTransport:
 
     async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> Socket:
         """See ``Transport.open_socket``; answers to posts do not reach ``on_frame``."""
-        line = _Line(on_frame, on_close, self._ended)
+        line = _Line(self._clock, on_frame, on_close, self._ended)
         line.socket = await self._inner.open_socket(line.take, line.closed)
         if line.is_open:
             self._line = line
@@ -95,7 +97,10 @@ class PostingTransport:
 class _Line:
     """One WebSocket and the requests that are under way on it."""
 
-    def __init__(self, on_frame: FrameHandler, on_close: CloseHandler, ended: Callable[[_Line], None]) -> None:
+    def __init__(
+        self, clock: Clock, on_frame: FrameHandler, on_close: CloseHandler, ended: Callable[[_Line], None]
+    ) -> None:
+        self._clock = clock
         self.socket: Socket | None = None
         self.is_open = True
         self._on_frame = on_frame
@@ -103,12 +108,14 @@ class _Line:
         self._ended = ended
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[ws.PostBody]] = {}
-        self._silent = False
+        self._unheard_ns: int | None = None
 
     @property
     def has_room(self) -> bool:
-        """Whether another post may go by it; not while it has let one down and said nothing since."""
-        return len(self._waiting) < MAX_IN_FLIGHT and not self._silent
+        """Whether another post may go by it; not while it has said nothing at all for a second after one."""
+        if self._unheard_ns is not None and self._clock.monotonic_ns() - self._unheard_ns >= QUIET_NS:
+            return False
+        return len(self._waiting) < MAX_IN_FLIGHT
 
     async def ask(self, kind: str, body: bytes, timeout_s: float) -> Answer:
         """The answer to one post; a ``TransportError`` that says sent, unless the socket refused the frame."""
@@ -116,11 +123,12 @@ class _Line:
         number = next(self._numbers)
         answered = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
+            if self._unheard_ns is None:
+                self._unheard_ns = self._clock.monotonic_ns()
             self.socket.send(_ENCODE(_Post("post", number, _Request(kind, msgspec.Raw(body)))))
             async with asyncio.timeout(timeout_s):
                 said = await answered
         except TimeoutError as error:
-            self._silent = True
             raise TransportError(f"no answer by WebSocket within {timeout_s:g} s", sent=True) from error
         finally:
             del self._waiting[number]
@@ -143,7 +151,7 @@ class _Line:
 
     def take(self, raw: bytes) -> None:
         """One frame; those of others go on."""
-        self._silent = False
+        self._unheard_ns = None
         if _POST not in raw[:_HEAD]:
             self._on_frame(raw)
             return

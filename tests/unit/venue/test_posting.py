@@ -156,6 +156,21 @@ def test_a_socket_that_let_one_down_is_used_again_once_it_has_spoken() -> None:
     play(story)
 
 
+def test_a_socket_that_says_nothing_for_a_second_holds_up_one_request_and_not_the_next() -> None:
+    async def story(line: Line) -> None:
+        await line.open()
+        first = await asked(line, "/info", 10.0)
+        await line.clock.sleep(1)
+        line.inner.steps = [{"by": "http"}]
+        assert (await line.post("/exchange")).body == b'{"by": "http"}'
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        line.inner.steps = [{"by": "http"}]
+        assert (await line.post("/exchange")).body == b'{"by": "http"}'
+
+    play(story)
+
+
 def test_a_frame_that_the_socket_refuses_was_not_sent() -> None:
     async def story(line: Line) -> None:
         socket = await line.open()
