@@ -18,6 +18,7 @@ from perpstrader.paper.server import InProcessTransport, LatencyModel, PaperVenu
 from perpstrader.runtime import VirtualClock
 from perpstrader.runtime.loop import run_virtual
 from perpstrader.settings import RiskSettings, Settings, TraderSettings
+from perpstrader.settings.services import ClientSettings
 from perpstrader.simulate.chaos import MortalTransport, PlannedFaults
 from perpstrader.simulate.conduct import WitnessedBudget, WitnessedWeights
 from perpstrader.simulate.disk import DiskFaults
@@ -34,6 +35,8 @@ _MICRO: Final = 1_000_000
 _RESTART_S: Final = 2.0
 _STARTS: Final = 200
 _LONGEST_S: Final = 7_200
+_STREAMED_EACH: Final = 4
+"""Every so many worlds the reads are followed on the streams as well, which costs a third more time."""
 
 
 class SeedOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +89,8 @@ def campaign_settings(plan: Plan) -> Settings:
         min_symbol_volume_usd=Decimal(1),
         min_symbol_max_leverage=3,
     )  # fmt: skip
-    return Settings(trader=TraderSettings(symbols=plan.symbols), risk=risk)
+    client = ClientSettings(streamed_reads=plan.seed % _STREAMED_EACH == 0)
+    return Settings(trader=TraderSettings(symbols=plan.symbols), risk=risk, client=client)
 
 
 def _worded(error: Exception) -> str:
