@@ -8,11 +8,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
+import msgspec
 import pytest
-from tests.scenario.soak import Desk, soak
+from tests.scenario.soak import HOUR_S, Desk, soak
 
 from perpstrader.domain import Fill
+from perpstrader.paper.faults import FaultRates
 from perpstrader.runtime import Answer
+from perpstrader.simulate.plan import Plan, plan_of
+from perpstrader.simulate.seed import run_seed
 from perpstrader.venue import contract as c
 from perpstrader.venue.budgeted import BudgetedTransport
 from perpstrader.venue.calls import VenueCalls
@@ -46,7 +50,32 @@ def test_S10_S11_S18_S54_an_hour_with_every_fault_executes_nothing_twice_and_los
         assert outcome.unknown > 100
         assert outcome.repeats > 50
     landed = {kind for outcome in outcomes for kind, count in outcome.faults.items() if count}
-    assert landed == set(outcomes[0].faults) - {"agent_pruned"}
+    assert landed == set(outcomes[0].faults) - {"agent_pruned", "deleveraged"}
+
+
+TRADER_RATES = FaultRates(
+    refused=0.01, request_lost=0.01, response_lost=0.02, bad_gateway=0.01, bad_gateway_after=0.01, too_many=0.01,
+    delay=0.02, lag=0.03, frame_twice=0.01, socket_dropped=0.0002, socket_frozen=0.0001, most_delay_s=12.0,
+)  # fmt: skip
+
+
+def test_S10_S18_S20_S54_the_whole_trader_under_a_restless_operator_keeps_its_contract_for_hours(
+    prove: bool, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    def longer(seed: int) -> Plan:
+        duration_s = float(HOUR_S if prove else HOUR_S / 6)
+        return msgspec.structs.replace(
+            plan_of(seed), duration_s=duration_s, rates=TRADER_RATES, blackouts=(), requests_left=None,
+            deposit_usd=2_000_000,
+        )  # fmt: skip
+
+    monkeypatch.setattr("perpstrader.simulate.seed.plan_of", longer)
+    monkeypatch.setattr("perpstrader.simulate.operator.PAUSE_S", (0.5, 4.0))
+    seeds = [run_seed(seed) for seed in range(1, SEEDS + 1 if prove else 2)]
+    record_property("orders", sum(seed.orders for seed in seeds))
+    record_property("deaths", sum(seed.deaths for seed in seeds))
+    assert [failure for seed in seeds for failure in seed.failures] == []
+    assert min(seed.orders for seed in seeds) > (300 if prove else 30)
 
 
 def test_a_soak_is_the_same_again() -> None:

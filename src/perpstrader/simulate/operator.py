@@ -15,6 +15,9 @@ from perpstrader.simulate.invariants import STRANGER, Witness
 from perpstrader.trader.commands import CommandError, Commands, SignalRequest
 from perpstrader.trader.trader import Trader
 
+PAUSE_S: Final = (2.0, 30.0)
+"""Between two commands, drawn evenly."""
+
 _STRATEGY: Final = "external"
 _ACTOR: Final = "campaign"
 _STOPPING_ENTRIES: Final = ("venue", "execution", "risk", "state")
@@ -43,7 +46,7 @@ class Operator:
         """Something every few seconds, for ever; what one command waits for does not hold up the next."""
         names, weights = list(_WEIGHTS), list(_WEIGHTS.values())
         while True:
-            await self._clock.sleep(self._rng.uniform(2, 30))
+            await self._clock.sleep(self._rng.uniform(*PAUSE_S))
             name = self._rng.choices(names, weights)[0]
             self._pool.spawn(f"operator-{name}", getattr(self, name)())
 
