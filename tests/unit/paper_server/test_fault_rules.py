@@ -163,6 +163,20 @@ def test_what_befalls_the_venue_comes_so_often_an_hour() -> None:
     at_the_desk(story, usd=1_000_000)
 
 
+def test_deleveraging_halves_a_position_and_befalls_nobody_without_one() -> None:
+    async def story(desk: Desk) -> None:
+        Own().at(desk)
+        assert not desk.venue.happen(parse("deleveraged=1"))
+        await desk.order("sell", str(round(await desk.mid() * 0.95)), "0.02", "Ioc")
+        assert desk.venue.happen(parse("deleveraged=1"))
+        (row,) = (await desk.info("clearinghouseState", user=USER))["assetPositions"]
+        assert row["position"]["szi"] == "-0.01"
+        newest = (await desk.info("userFills", user=USER))[0]
+        assert (newest["dir"], newest["fee"], newest["side"]) == ("Auto-Deleveraging", "0.0", "B")
+
+    at_the_desk(story)
+
+
 def test_a_pruned_agent_is_a_stranger() -> None:
     async def story(desk: Desk) -> None:
         Own().at(desk)

@@ -27,7 +27,7 @@ def faults(
     """What goes wrong at a running paper exchange, how often it did, and changing it (--fault-control opens the door).
 
     `set` replaces all faults, `clear` ends them, `now` lets one that befalls the venue itself happen at once
-    (stop_canceled, agent_pruned, post_only, clock_skew).
+    (stop_canceled, agent_pruned, post_only, clock_skew, deleveraged).
     """
     given = chosen or []
     if (action, bool(given)) not in (("list", False), ("set", True), ("clear", False), ("now", True)):

@@ -53,6 +53,8 @@ class FaultKind(enum.StrEnum):
     """For a while only post-only orders and cancels are taken, as after a network upgrade."""
     CLOCK_SKEW = "clock_skew"
     """For a while the venue's clock is ahead, or behind where the amount is below 0."""
+    DELEVERAGED = "deleveraged"
+    """Half of a position is closed against a bankrupt trader of the outside market."""
 
 
 class RequestFate(msgspec.Struct, frozen=True):

@@ -21,7 +21,9 @@ ON_FRAME: Final = (
     FaultKind.FRAME_TWICE, FaultKind.SOCKET_DROPPED, FaultKind.SOCKET_FROZEN, FaultKind.FRAME_LOST,
     FaultKind.FRAME_LATE, FaultKind.FRAME_SWAPPED,
 )  # fmt: skip
-ON_VENUE: Final = (FaultKind.STOP_CANCELED, FaultKind.AGENT_PRUNED, FaultKind.POST_ONLY, FaultKind.CLOCK_SKEW)
+ON_VENUE: Final = (
+    FaultKind.STOP_CANCELED, FaultKind.AGENT_PRUNED, FaultKind.POST_ONLY, FaultKind.CLOCK_SKEW, FaultKind.DELEVERAGED,
+)  # fmt: skip
 """What befalls the venue by itself; their rates are per hour."""
 READS_ONLY: Final = frozenset({FaultKind.LAG, FaultKind.RECORD_EVICTED})
 

@@ -85,6 +85,8 @@ class Mischief:
                 return self._cancel_a_stop()
             case FaultKind.AGENT_PRUNED:
                 return self._prune_an_agent()
+            case FaultKind.DELEVERAGED:
+                return self._deleverage()
             case FaultKind.POST_ONLY:
                 self._world.exchange.set_post_only(True)
                 self._post_only_until_ms = now_ms + round(rule.amount * 1000)
@@ -108,6 +110,17 @@ class Mischief:
         user, order = stops[self.faults.pick(len(stops))]
         exchange.cancel(user, order.coin, order.oid, self._world.now_ms())
         return True
+
+    def _deleverage(self) -> bool:
+        exchange = self._world.exchange
+        held = [position for user in exchange.users() for position in exchange.account_state(user).positions]
+        if not held:
+            return False
+        position = held[self.faults.pick(len(held))]
+        lots = -(-abs(position.size) // 2)
+        # Who was bankrupt held the other side.
+        signed = -lots if position.size > 0 else lots
+        return exchange.auto_deleverage(position.coin, signed, self._world.now_ms()) > 0
 
     def _prune_an_agent(self) -> bool:
         agents = self._world.agents.all()
