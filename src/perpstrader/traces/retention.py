@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import apsw
 
-from perpstrader.traces import chain, outbox
+from perpstrader.traces import chain, cold, outbox
 from perpstrader.traces.bars import Sweep
 from perpstrader.traces.codec import DROPPED
 from perpstrader.traces.records import MIN_RETENTION_MS, Retained, Retention
@@ -115,7 +115,7 @@ def _traces(connection: apsw.Connection, policy: Retention) -> tuple[int, bool]:
     if newest_ms is None:
         return 0, False
     limit = 0
-    if policy.trace_ms is not None:
+    if policy.trace_ms is not None and not cold.is_thawed(connection):
         limit = chain.prune_limit(connection, newest_ms - policy.trace_ms)
     if _is_too_much(connection, policy):
         oldest = connection.execute("SELECT min(entry) FROM payload").get or 0

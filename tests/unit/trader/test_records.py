@@ -86,11 +86,12 @@ def test_the_bounds_of_what_waits_are_settings_too() -> None:
 
 def test_how_long_and_how_large_the_record_is_are_settings() -> None:
     days = {"PAYLOAD_DAYS": "2", "ORDER_PAYLOAD_DAYS": "3", "KEEP_DAYS": "4"}
-    env, day = {**days, "MAX_ROWS": "5000", "MAX_BYTES": "20000000"}, 86_400_000
+    env, day = {**days, "MAX_ROWS": "5000", "MAX_BYTES": "20000000", "COLD_DAYS": "40"}, 86_400_000
     found = retention_of(load(None, {f"PERPSTRADER_TRACES__{name}": value for name, value in env.items()}, {}))
     assert found == Retention(
-        payload_ms=2 * day, kept_payload_ms=3 * day, trace_ms=4 * day, max_rows=5_000, max_bytes=20_000_000
-    )
+        payload_ms=2 * day, kept_payload_ms=3 * day, trace_ms=4 * day, max_rows=5_000, max_bytes=20_000_000,
+        cold_ms=40 * day,
+    )  # fmt: skip
 
 
 def test_S64_a_running_trader_keeps_its_record_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
