@@ -72,7 +72,8 @@ class Case:
     """A row to be measured: ``operations`` of them a repetition, in µs each, or counted where ``run`` gives a count.
 
     ``size`` is how many positions or traces it is about, where rows of several sizes make a curve. ``virtual`` runs it
-    under virtual time: what is timed is then the work alone, because waiting takes no time.
+    under virtual time: what is timed is then the work alone, because waiting takes no time. ``compares_builds`` is
+    false where the two arms are something else than the two builds, as the note then says.
     """
 
     component: str
@@ -85,6 +86,7 @@ class Case:
     counted: bool = False
     virtual: bool = False
     size: int | None = None
+    compares_builds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,9 @@ def _result(case: Case, slow: list[float], fast: list[float], rng: Random) -> Re
         row, optimized=optimized.median, ratio=compared.value, ratio_low=compared.low, ratio_high=compared.high,
         met=None if case.claim is None else compared.low >= case.claim,
     )  # fmt: skip
-    return Result(row=row, size=case.size, baseline=baseline, optimized=optimized)
+    return Result(
+        row=row, size=case.size, baseline=baseline, optimized=optimized, compares_builds=case.compares_builds
+    )
 
 
 def _blank(case: Case, parity: bool | None, note: str) -> Row:

@@ -71,13 +71,13 @@ def _head(report: BenchReport) -> str:
 
 def _key_figures(report: BenchReport) -> str:
     rows = [result.row for result in report.results]
-    compared = [row for row in rows if row.ratio is not None]
+    compared = [result for result in report.results if result.compares_builds and result.row.ratio is not None]
     claimed = [row for row in rows if row.claim is not None]
     mean = report.mean_ratio
     cards = (
         ("Rows", str(len(rows)), f"{sum(result.is_limit for result in report.results)} of them limits"),
         ("Wrong answers", str(len(report.failures)), "not timed, no figures"),
-        ("Geometric mean", NOTHING if mean is None else f"{mean:.2f}", f"of {len(compared)} ratios"),
+        ("Geometric mean", NOTHING if mean is None else f"{mean:.2f}", f"of {len(compared)} ratios of builds"),
         ("Claims met", f"{sum(row.met is True for row in claimed)} of {len(claimed)}", _open_claims(claimed)),
     )
     return (
@@ -126,7 +126,8 @@ def _component(name: str, results: Sequence[Result]) -> str:
 def _costs(timed: Iterable[Result]) -> Iterable[Mark]:
     """The arms of each row, its plain one first; limits are faint."""
     for result in timed:
-        for arm, figures in (("", result.baseline), (" (optimized)", result.optimized)):
+        other = " (optimized)" if result.compares_builds else " (other arm)"
+        for arm, figures in (("", result.baseline), (other, result.optimized)):
             if figures is not None:
                 label = f"{result.row.row}{arm}"
                 yield Mark(label, figures.median, figures.low, figures.high, faint=result.is_limit)

@@ -39,6 +39,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None = None
     baseline: Sample | None = None
     optimized: Sample | None = None
+    compares_builds: bool = True
 
     @property
     def curve(self) -> str:
@@ -69,5 +70,5 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mean_ratio(self) -> float | None:
-        """The geometric mean of all ratios."""
-        return geometric_mean([result.row.ratio for result in self.results if result.row.ratio is not None])
+        """The geometric mean of the ratios of the two builds."""
+        return geometric_mean([ratio for each in self.results if each.compares_builds and (ratio := each.row.ratio)])

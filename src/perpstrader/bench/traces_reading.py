@@ -195,7 +195,7 @@ def _growth(lab: Lab, sizes: tuple[int, int], size: str) -> list[Case]:
     return [
         Case(
             COMPONENT, f"growth-{question.name}", question.unit, question.operations,
-            partial(_growing, lab, question, sizes, size), claim=0.5,
+            partial(_growing, lab, question, sizes, size), claim=0.5, compares_builds=False,
             note=f"the optimized build alone: baseline is a store of {sizes[0]:,} and optimized one of {sizes[1]:,} "
             f"traces of {size.upper()}B; at least 0.5 is asked of it, at most twice as slow",
         )
@@ -225,12 +225,13 @@ def _win_rate(lab: Lab, count: int, size: str) -> list[Case]:
     note = f"by symbol and regime, over {count:,} traces of {size.upper()}B, one in five of which ended"
     return [
         Case(
-            COMPONENT, "win-rate", "us/call", 1, partial(_rates, lab, count, size),
+            COMPONENT, "win-rate", "us/call", 1, partial(_rates, lab, count, size), compares_builds=False,
             note=f"{note}: baseline asks each row of the summaries, optimized the sums of the days that the file keeps "
             "in either build",
         ),
         Case(
             COMPONENT, "win-rate-parquet", "us/call", 1, partial(_rates_of_parquet, lab, count, size),
+            compares_builds=False,
             note=f"{note}: baseline asks each row of the summaries, optimized the same rows in Parquet through DuckDB",
         ),
     ]  # fmt: skip
@@ -296,6 +297,7 @@ def _disk(lab: Lab, count: int) -> list[Case]:
         ),
         Case(
             COMPONENT, "bytes-on-disk-of-json", "bytes/trace", count, partial(_bytes_of_json, lab, count), counted=True,
+            compares_builds=False,
             claim=2.86, note=f"baseline: the JSON of the traces alone; optimized: {more}; 2.86 is a file of 0.35 times "
             "the JSON",
         ),

@@ -64,6 +64,7 @@ def cases(lab: Lab) -> list[Case]:
     return [
         Case(
             COMPONENT, row, unit, 1, partial(_trading, lab, seconds, figure), counted=True,
+            compares_builds=False,
             note=f"{what}, at {_A_SECOND} decisions a second for {seconds:g} s a repetition; {more}",
         )
         for row, unit, figure, what in (rows[:1] if lab.quick else rows)

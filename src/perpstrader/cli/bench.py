@@ -64,7 +64,7 @@ def _show(done: BenchReport, report: Path | None) -> None:
     show_table(console, "Benchmark: less is better, ratios are baseline over optimized", _COLUMNS, cells, "no rows")
     mean = done.mean_ratio
     if mean is not None:
-        print(f"geometric mean of all ratios: {mean:.2f}")
+        print(f"geometric mean of the ratios of builds: {mean:.2f}")
     for row in done.failures:
         print(f"wrong: {row.component} {row.row}: {row.note}")
     for result in done.results:
