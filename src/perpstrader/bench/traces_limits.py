@@ -52,7 +52,7 @@ def cases(lab: Lab) -> list[Case]:
             COMPONENT, "limit-bare-batch", "us/trace", BATCH, partial(_bare_inserts, lab, commits=1),
             note="the same rows, all hundred in one commit",
         ),
-    ]
+    ]  # fmt: skip
     for size in sizes:
         made += [
             Case(
@@ -64,8 +64,8 @@ def cases(lab: Lab) -> list[Case]:
                 note="the encoded and packed traces into the full schema, chain and sums included, a commit a hundred "
                 "(WAL, FULL), on one thread",
             ),
-        ]
-    return made  # fmt: skip
+        ]  # fmt: skip
+    return made
 
 
 @asynccontextmanager

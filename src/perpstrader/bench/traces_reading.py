@@ -159,9 +159,7 @@ async def _reading(lab: Lab, question: _Question, count: int, size: str) -> Asyn
         yield Subject.of(arms, question.right(count, size))
 
 
-async def _reader(
-    lab: Lab, stack: AsyncExitStack, build: str, question: _Question, count: int, size: str
-) -> Arm:
+async def _reader(lab: Lab, stack: AsyncExitStack, build: str, question: _Question, count: int, size: str) -> Arm:
     folder = await filled(lab, build, count, size)
     if question.cold:
         return await _cold_reader(stack, build, folder, question, count)
@@ -170,9 +168,7 @@ async def _reader(
     return Arm(run=question.ask(store, count), answer=answer(store, count))
 
 
-async def _cold_reader(
-    stack: AsyncExitStack, build: str, folder: Path, question: _Question, count: int
-) -> Arm:
+async def _cold_reader(stack: AsyncExitStack, build: str, folder: Path, question: _Question, count: int) -> Arm:
     """A store that is closed and opened again before each repetition."""
     held = await stack.enter_async_context(AsyncExitStack())
     kept = [await opened(folder, held, build)]
