@@ -162,6 +162,21 @@ def begin(connection: apsw.Connection, new_file: str) -> Origin:
     )
 
 
+def is_history_of(connection: apsw.Connection, entry: int, digest: bytes | None) -> bool:
+    """Whether the file can be the one whose ``entry`` has this digest; a copy that went its own way cannot."""
+    newest = connection.execute("SELECT max(entry) FROM payload").get or chain_seal(connection)[0]
+    if entry > newest:
+        return False
+    ours = connection.execute("SELECT digest FROM payload WHERE entry = ?", (entry,)).get
+    return ours is None or digest is None or ours == digest
+
+
+def renumber(connection: apsw.Connection, new_file: str) -> Origin:
+    """The file is another one than it said: a copy of its own history from now on. Where it stands."""
+    _set(connection, "ship_file", new_file)
+    return begin(connection, new_file)
+
+
 def adopt(connection: apsw.Connection, bot: str, entry: int) -> None:
     """The file is shipped for ``bot`` from now on, whose server holds everything up to ``entry``."""
     _set(connection, "ship_bot", bot)

@@ -178,6 +178,14 @@ class Reads(ABC):
         """Hold what is not shipped from now on; where the file, numbered ``new_file`` if it has none, stands."""
         return await self._transacted(lambda connection: outbox.begin(connection, new_file))
 
+    async def is_history_of(self, entry: int, digest: bytes | None) -> bool:
+        """Whether this can be the file that was shipped up to an entry with this digest."""
+        return await self._read(lambda connection: outbox.is_history_of(connection, entry, digest))
+
+    async def renumber(self, new_file: str) -> Origin:
+        """Ship as another file from now on."""
+        return await self._transacted(lambda connection: outbox.renumber(connection, new_file))
+
     async def ship_for(self, bot: str, entry: int) -> None:
         """Ship for ``bot``, whose server holds everything up to the entry."""
         await self._transacted(lambda connection: outbox.adopt(connection, bot, entry))

@@ -19,10 +19,10 @@ BOT = BotName(account="0xabc", network="paper", epoch=7)
 
 
 def shipper_of(store: Any, url: str, bot: BotName = BOT, *, timeout_s: float = 20, **limits: int) -> Shipper:
-    """A shipper as the trader has it, with short pauses."""
+    """A shipper as the trader has it, with short pauses; new files get numbers of their own."""
     wanted = {"retry_base_ms": 50, "retry_max_ms": 400, "interval_ms": 50, **limits}
     server = PostgresServer(Address(url), timeout_s=timeout_s)
-    return Shipper(store, server, bot, SystemClock(), Random(1), ShipperLimits(**wanted))
+    return Shipper(store, server, bot, SystemClock(), Random(), ShipperLimits(**wanted))
 
 
 async def ship(store: Any, url: str, bot: BotName = BOT, **limits: int) -> Shipper:

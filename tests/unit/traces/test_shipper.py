@@ -65,6 +65,10 @@ class StandIn:
         self._reach()
         return max(self.entries, default=0)
 
+    async def digest(self, entry: int) -> bytes | None:
+        self._reach()
+        return self.entries[entry].digest if entry in self.entries else None
+
     async def learn(self, dictionaries: Mapping[int, bytes]) -> None:
         self._reach()
         self.dictionaries.update(dictionaries)

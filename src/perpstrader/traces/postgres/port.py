@@ -45,6 +45,10 @@ class Server(Protocol):
         """
         ...
 
+    async def digest(self, entry: int) -> bytes | None:
+        """The digest of an entry of this bot; ``None`` where it is not held."""
+        ...
+
     async def learn(self, dictionaries: Mapping[int, bytes]) -> None:
         """Hold the dictionaries that parcels were packed with; those that it has are left as they are."""
         ...

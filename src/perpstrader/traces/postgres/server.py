@@ -100,6 +100,14 @@ class PostgresServer:
             )  # fmt: skip
         return int(entry)
 
+    async def digest(self, entry: int) -> bytes | None:
+        """See ``port.Server``."""
+        with self._errors():
+            found: bytes | None = await self._open().fetchval(
+                "SELECT digest FROM perpstrader.payload WHERE bot = $1 AND entry = $2", self._bot, entry
+            )
+        return found
+
     async def learn(self, dictionaries: Mapping[int, bytes]) -> None:
         """See ``port.Server``."""
         with self._errors():

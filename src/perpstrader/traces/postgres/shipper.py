@@ -30,6 +30,14 @@ class Outbox(Protocol):
         """Hold what is not shipped from now on; where the file, numbered ``new_file`` if it has none, stands."""
         ...
 
+    async def is_history_of(self, entry: int, digest: bytes | None) -> bool:
+        """Whether this can be the file that was shipped up to an entry with this digest."""
+        ...
+
+    async def renumber(self, new_file: str) -> Origin:
+        """Ship as another file from now on."""
+        ...
+
     async def ship_for(self, bot: str, entry: int) -> None:
         """Ship for ``bot``, whose server holds everything up to the entry."""
         ...
@@ -164,8 +172,13 @@ class Shipper:
         return parcel.last < parcel.newest or full
 
     async def _connect(self) -> int:
-        origin = await self._outbox.begin_shipping(f"{self._rng.getrandbits(64):016x}")
-        entry = await self._server.connect(self._bot, origin, self._clock.now_ms())
+        new_file, now_ms = f"{self._rng.getrandbits(64):016x}", self._clock.now_ms()
+        origin = await self._outbox.begin_shipping(new_file)
+        entry = await self._server.connect(self._bot, origin, now_ms)
+        if not await self._outbox.is_history_of(entry, await self._server.digest(entry)):
+            # a copy, or a file that was put back by hand: under its old name its entries would count as there already
+            origin = await self._outbox.renumber(new_file)
+            entry = await self._server.connect(self._bot, origin, now_ms)
         await self._outbox.ship_for(self._bot.of_file(origin.file), entry)
         self._taught = {}
         return entry
