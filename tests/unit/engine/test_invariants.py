@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pytest
@@ -28,7 +29,10 @@ from perpstrader.paper.engine import (
     TradePrint,
     Trigger,
     account,
+    deleveraging,
+    leverage,
     lifecycle,
+    twap,
 )
 
 USERS = (ALICE, BOB, CAROL)
@@ -312,7 +316,10 @@ def test_every_order_reaches_one_end_at_most_and_open_ones_none(seed: int) -> No
 @given(seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=15)
 def test_a_twap_executes_no_more_than_its_size_and_exactly_what_its_fills_say(seed: int) -> None:
-    world = World(seed, 150).run()
+    check_twaps(World(seed, 150).run())
+
+
+def check_twaps(world: World) -> None:
     done: dict[int, int] = {}
     for event in world.log:
         if isinstance(event, FillEvent) and event.fill.twap_id is not None and event.user in USERS:
@@ -343,3 +350,35 @@ def test_the_reduce_only_check_fails_when_orders_do_not_follow_the_position(monk
     monkeypatch.setattr(lifecycle, "follow_position", lambda *_: None)
     with pytest.raises(AssertionError):
         run_worlds(20)
+
+
+def test_the_conservation_check_fails_when_isolated_margin_is_lost_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(account: account.Account, position: account.Position, micro_usd: int) -> None:
+        account.cash -= micro_usd
+
+    monkeypatch.setattr(leverage, "_move", careless)
+    with pytest.raises(AssertionError):
+        run_worlds(20)
+
+
+def test_the_checks_fail_when_a_position_is_taken_from_one_and_given_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = deleveraging._take
+
+    def one_sided(*args: Any, **more: Any) -> None:
+        if more["crossed"]:
+            honest(*args, **more)
+
+    monkeypatch.setattr(deleveraging, "_take", one_sided)
+    with pytest.raises(AssertionError):
+        run_worlds(20)
+
+
+def test_the_twap_check_fails_when_slices_do_not_look_at_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twap, "_lots", lambda one, due: 4 * one.size // one.slices)
+    with pytest.raises(AssertionError):
+        run_twaps(20)
+
+
+def run_twaps(count: int) -> None:
+    for seed in range(count):
+        check_twaps(World(seed, 200).run())
