@@ -85,6 +85,7 @@ def test_S60_an_outage_of_a_real_server_loses_nothing_keeps_the_order_and_is_cau
                 while shipper.state.away_ms is not None or shipper.state.waiting:
                     assert time.monotonic() - began < 60
                     await asyncio.sleep(0.05)
+                caught_up_s = time.monotonic() - began
                 await asyncio.sleep(0.5)
                 running.cancel()
             assert shipped_before > 0
@@ -98,6 +99,7 @@ def test_S60_an_outage_of_a_real_server_loses_nothing_keeps_the_order_and_is_cau
         reader.close()
         record_property("away_s", away_s)
         record_property("waited_entries", waited)
+        record_property("caught_up_within_s", round(caught_up_s, 1))
         record_property("slowest_ack_ms", round(slowest * 1000))
 
     with shared_server() as server:
@@ -130,7 +132,7 @@ def test_two_bots_ship_into_one_database_at_once(postgres: SharedServer, tmp_pat
                 assert [item.symbol for item in await mine.recent(3)] == ["ETH"] * 3
             async with SharedStore.open(url, bot="0xabc") as other:
                 assert (await other.stats()).unanalyzed == 120
-            with pytest.raises(TraceError, match="has no bot '0x123'; there are: 0x[ad]"):
+            with pytest.raises(TraceError, match=r"has no bot '0x123'; there are: 0x[ad]"):
                 async with SharedStore.open(url, bot="0x123"):
                     pass
 
