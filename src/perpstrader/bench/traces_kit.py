@@ -61,7 +61,7 @@ def build_names() -> list[str]:
 
 
 async def store_all(store: TraceStore, listed: Sequence[Trace]) -> None:
-    """All of them acknowledged: handed over in batches, the next one while a store that gathers writes the one before."""
+    """All of them acknowledged: in batches, the next handed over while a store that gathers writes the one before."""
     waiting = []
     for first in range(0, len(listed), BATCH):
         waiting += [store.store(one) for one in listed[first : first + BATCH]]
