@@ -126,7 +126,7 @@ def test_the_pins_are_hashed_and_name_no_index() -> None:
         text = (ROOT / "requirements" / f"{pins}.txt").read_text()
         entries = re.split(r"\n(?=[a-zA-Z0-9])", text)
         assert [entry.splitlines()[0] for entry in entries if "--hash=sha256:" not in entry] == []
-        assert re.search(r"https?:|file:|--(?:extra-)?index-url|--find-links", text) is None
+        assert re.search(r"https?:|file:/|--(?:extra-)?index-url|--find-links", text) is None
 
 
 def test_files_and_functions_of_the_product_stay_small() -> None:
