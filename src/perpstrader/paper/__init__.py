@@ -4,5 +4,6 @@ from perpstrader.paper.build import LivePlan, PaperExchange, PaperPlan, build_ve
 from perpstrader.paper.store import PaperStore, PaperStoreError
 
 __all__ = [
-    "LivePlan", "PaperExchange", "PaperPlan", "PaperStore", "PaperStoreError", "build_venue", "open_paper", "synthetic_feed",
+    "LivePlan", "PaperExchange", "PaperPlan", "PaperStore", "PaperStoreError", "build_venue", "open_paper",
+    "synthetic_feed",
 ]  # fmt: skip

@@ -47,7 +47,7 @@ class PaperRulesSettings(Section):
         why="the venue's published schedule",
     )  # fmt: skip
     fee_discount_fraction: Decimal = setting(
-        D(0), "Share of every fee that is not charged.", unit="of the fee", ge=0, lt=1,
+        D(0), "Share of every fee that is not charged.", unit="of the fee", ge=0, lt=1, allowed=">= 0 and < 1",
         why="the venue gives 0.04 to the referred",
     )  # fmt: skip
     default_leverage: int = setting(20, "Leverage of a coin that was never set.", unit="x", ge=1, le=1_000)
