@@ -67,6 +67,7 @@ pins: ## renew requirements/*.txt from pyproject.toml
 	@$(COMPILE) --extra replay --extra analytics --extra postgres --output-file requirements/runtime.txt pyproject.toml requirements/build.in
 	@echo "== requirements/dev.txt"
 	@$(COMPILE) --extra replay --extra analytics --extra postgres --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt pyproject.toml requirements/build.in
+	@sed -i '/^# The following packages are considered to be unsafe/d' requirements/dev.txt
 
 clean: ## remove what was built, the environment too
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
