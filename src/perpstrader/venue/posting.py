@@ -67,7 +67,13 @@ class PostingTransport:
             return await self._inner.post(path, body, timeout_s=timeout_s)
         self._sent_ns.append(self._clock.monotonic_ns())
         self.posted += 1
-        return await line.ask(_KINDS[path], body, timeout_s)
+        try:
+            return await line.ask(_KINDS[path], body, timeout_s)
+        except TransportError as error:
+            if error.sent:
+                raise
+        line.end("it takes no more")  # the socket refused the frame, so nothing of it is under way
+        return await self._inner.post(path, body, timeout_s=timeout_s)
 
     async def open_socket(self, on_frame: FrameHandler, on_close: CloseHandler) -> Socket:
         """See ``Transport.open_socket``; answers to posts do not reach ``on_frame``."""
