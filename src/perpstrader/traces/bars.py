@@ -107,6 +107,26 @@ class Memo:
         return Bars(told, (*earlier, last[0]), digests)
 
 
+class Histories:
+    """Histories that were read lately, by what decisions say of them, their digest included; bounded.
+
+    Decisions of the same bar saw the same history, so that reading some of them reads few. Of the reading thread.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[StoredBars, tuple[Candle, ...]] = OrderedDict()
+
+    def get(self, stored: StoredBars) -> tuple[Candle, ...] | None:
+        """The bars, if they are kept."""
+        return self._kept.get(stored)
+
+    def put(self, stored: StoredBars, history: tuple[Candle, ...]) -> None:
+        """Keep them."""
+        self._kept[stored] = history
+        if len(self._kept) > _HISTORIES:
+            self._kept.popitem(last=False)
+
+
 class Shelf:
     """What the file holds of the newest bars, as far as its writer knows; of the writing thread."""
 
@@ -193,16 +213,23 @@ def are_kept(connection: apsw.Connection, seq: int) -> bool:
     return connection.execute("SELECT 1 FROM trace_bars WHERE seq = ?", (seq,)).get is not None
 
 
-def resolved(connection: apsw.Connection, trace: Trace) -> Trace:
-    """The trace with its history, as far as the file holds it; otherwise it still says which bars they were."""
+def resolved(connection: apsw.Connection, trace: Trace, known: Histories | None = None) -> Trace:
+    """The trace with its history, as far as the file holds it; otherwise it still says which bars they were.
+
+    A history of ``known`` is not read again.
+    """
     view = trace.view
     if view is None or view.stored is None:
         return trace
-    rows = _rows_of(connection, trace.id, view.stored)
-    if rows is None:
-        return trace
-    symbol, interval = view.stored.symbol, view.stored.interval
-    history = tuple(_candle(symbol, interval, open_ms, *told) for open_ms, _, *told, _ in rows)
+    history = known.get(view.stored) if known is not None else None
+    if history is None:
+        rows = _rows_of(connection, trace.id, view.stored)
+        if rows is None:
+            return trace
+        symbol, interval = view.stored.symbol, view.stored.interval
+        history = tuple(_candle(symbol, interval, open_ms, *told) for open_ms, _, *told, _ in rows)
+        if known is not None:
+            known.put(view.stored, history)
     return msgspec.structs.replace(trace, view=msgspec.structs.replace(view, history=history, stored=None))
 
 

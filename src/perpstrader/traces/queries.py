@@ -53,10 +53,12 @@ def one(connection: apsw.Connection, trace_id: str) -> Trace | None:
     return found[0] if found else None
 
 
-def one_sized(connection: apsw.Connection, trace_id: str) -> tuple[Trace, int] | None:
-    """As ``one``, with the length of its JSON."""
+def one_sized(
+    connection: apsw.Connection, trace_id: str, known: bars.Histories | None = None
+) -> tuple[Trace, int] | None:
+    """As ``one``, with the length of its JSON; ``known`` keeps histories."""
     row = connection.execute(f"{_FULL} WHERE trace.uid = ?", (trace_id,)).fetchone()
-    return None if row is None else _sized(connection, row)
+    return None if row is None else _sized(connection, row, known)
 
 
 def summary_of(seq: int, trace: Trace) -> TraceSummary:
@@ -71,11 +73,13 @@ def recent(connection: apsw.Connection, limit: int, strategy: str | None) -> lis
     return [trace for trace, _ in recent_sized(connection, limit, strategy)]
 
 
-def recent_sized(connection: apsw.Connection, limit: int, strategy: str | None) -> list[tuple[Trace, int]]:
-    """As ``recent``, each with the length of its JSON."""
+def recent_sized(
+    connection: apsw.Connection, limit: int, strategy: str | None, known: bars.Histories | None = None
+) -> list[tuple[Trace, int]]:
+    """As ``recent``, each with the length of its JSON; ``known`` keeps histories."""
     where, values = ("WHERE trace.strategy = ?", (strategy,)) if strategy is not None else ("", ())
     rows = connection.execute(f"{_FULL} {where} {_NEWEST} LIMIT ?", (*values, clamp(limit)))
-    return [_sized(connection, row) for row in rows]
+    return [_sized(connection, row, known) for row in rows]
 
 
 def between(connection: apsw.Connection, start_ms: int, end_ms: int, symbol: str | None, limit: int) -> list[Trace]:
@@ -276,8 +280,8 @@ def _traces(connection: apsw.Connection, sql: str, values: tuple[object, ...]) -
     return [bars.resolved(connection, decode(*row)) for row in connection.execute(sql, values)]
 
 
-def _sized(connection: apsw.Connection, row: tuple[Any, ...]) -> tuple[Trace, int]:
-    trace = bars.resolved(connection, decode(*row))
+def _sized(connection: apsw.Connection, row: tuple[Any, ...], known: bars.Histories | None) -> tuple[Trace, int]:
+    trace = bars.resolved(connection, decode(*row), known)
     return trace, sized(trace, row[1])
 
 

@@ -21,7 +21,7 @@ from perpstrader.domain.traces import Trace, TraceKind
 from perpstrader.runtime.clock import Clock, SystemClock
 from perpstrader.runtime.executor import Executor, InlineExecutor
 from perpstrader.traces import chain, dictionaries, queries, rows
-from perpstrader.traces.bars import Memo
+from perpstrader.traces.bars import Histories, Memo
 from perpstrader.traces.batches import Batches, BatchLimits, Item, Receipt, Written
 from perpstrader.traces.cache import CacheCounters, Ring, TraceCache
 from perpstrader.traces.codec import encode
@@ -87,6 +87,7 @@ class TraceStore(Reads):
         self._cache = TraceCache(cache.entries, cache.max_bytes)
         self._ring = Ring(_RING)
         self._memo = Memo()
+        self._histories = Histories()
         self._changes = 0
         self._foreign_version: int | None = None
         self._looked_ns: int | None = None
@@ -280,8 +281,8 @@ class TraceStore(Reads):
         found = self._cache.get(trace_id)
         if found is not None:
             return found
-        changes = self._changes
-        read = await self._read(lambda connection: queries.one_sized(connection, trace_id))
+        changes, histories = self._changes, self._histories
+        read = await self._read(lambda connection: queries.one_sized(connection, trace_id, histories))
         if read is None:
             return None
         if changes == self._changes:  # else a newer revision may be kept already
@@ -293,8 +294,8 @@ class TraceStore(Reads):
         kept = await self._kept(queries.clamp(limit)) if strategy is None else None
         if kept is not None:
             return kept
-        changes = self._changes
-        read, summaries = await self._read(lambda connection: _newest(connection, limit, strategy))
+        changes, histories = self._changes, self._histories
+        read, summaries = await self._read(lambda connection: _newest(connection, limit, strategy, histories))
         if changes == self._changes:  # else a newer revision may be kept already
             for trace, size in reversed(read):
                 self._cache.put(trace, size)
@@ -369,6 +370,7 @@ class TraceStore(Reads):
 
     def _forget(self) -> None:
         self._changes += 1
+        self._histories = Histories()  # a read that goes on keeps its own
         self._cache.clear()
         self._ring.clear()
 
@@ -399,10 +401,10 @@ class TraceStore(Reads):
 
 
 def _newest(
-    connection: apsw.Connection, limit: int, strategy: str | None
+    connection: apsw.Connection, limit: int, strategy: str | None, histories: Histories
 ) -> tuple[list[tuple[Trace, int]], tuple[TraceSummary, ...]]:
     """The newest traces with their sizes, and the newest summaries where no strategy is asked for."""
     # a commit between the two shows in the second alone, and is told to the ring again when it is noted
-    read = queries.recent_sized(connection, limit, strategy)
+    read = queries.recent_sized(connection, limit, strategy, histories)
     summaries = queries.find(connection, {}, min(limit, _RING), None).rows if strategy is None else ()
     return read, summaries
