@@ -50,7 +50,10 @@ _ON_MESSAGES = {
     FaultKind.SOCKET_DROPPED: (0.0003, 0), FaultKind.SOCKET_FROZEN: (0.0001, 0),
 }  # fmt: skip
 """How probable each is, and its amount: seconds, or messages in a row."""
-_AN_HOUR = {FaultKind.STOP_CANCELED: (30, 0), FaultKind.POST_ONLY: (3, 60), FaultKind.CLOCK_SKEW: (6, 3)}
+_AN_HOUR = {
+    FaultKind.STOP_CANCELED: (30, 0), FaultKind.POST_ONLY: (3, 60), FaultKind.CLOCK_SKEW: (6, 3),
+    FaultKind.DELEVERAGED: (4, 0),
+}  # fmt: skip
 FAULTS = [FaultRule(kind, rate, "any", amount) for kind, (rate, amount) in (_ON_MESSAGES | _AN_HOUR).items()]
 """All kinds but the pruned agent, after whom nothing more may happen."""
 _START_MS = 1_760_000_000_000
@@ -441,6 +444,8 @@ def _outcome(
     decimals = {asset.coin: asset.size_decimals for asset in engine.assets}
     filled: dict[int, Decimal] = {}
     for fill in engine.fills(ACCOUNT):
+        if fill.cloid is None:
+            continue  # the venue's own doing
         number = _number(fill.cloid)
         filled[number] = filled.get(number, Decimal(0)) + Decimal(fill.size).scaleb(-decimals[fill.coin])
     doubles = engine.doubles + [
