@@ -8,6 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
+from random import Random
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -85,8 +86,8 @@ def _warm_ids(store: TraceStore, count: int) -> _Work:
 
 
 def _other_ids(store: TraceStore, count: int) -> _Work:
-    """Other ids each time, all of them in turn: more than a cache of the settings' size holds."""
-    numbers = cycle(range(0, count, max(1, count // 1_000)))
+    """A thousand ids from anywhere, all of them in turn: more than a cache of the settings' size holds."""
+    numbers = cycle(Random(count).sample(range(count), min(count, 1_000)))
     return lambda: read_ids(store, list(islice(numbers, _READS)))
 
 
@@ -191,9 +192,11 @@ def _growth(lab: Lab, sizes: tuple[int, int], size: str) -> list[Case]:
     return [
         Case(
             COMPONENT, f"growth-{question.name}", question.unit, question.operations,
-            partial(_growing, lab, question, sizes, size), claim=0.5, compares_builds=False,
+            partial(_growing, lab, question, sizes, size), claim=None if question.name == "stats" else 0.5,
+            compares_builds=False,
             note=f"the optimized build alone: baseline is a store of {sizes[0]:,} and optimized one of {sizes[1]:,} "
-            f"traces of {size.upper()}B; at least 0.5 is asked of it, at most twice as slow",
+            f"traces of {size.upper()}B; at least 0.5 is asked of it, at most twice as slow"
+            f"{', but not of sums, which grow with the days' if question.name == 'stats' else ''}",
         )
         for question in _QUESTIONS
         if question.name in asked

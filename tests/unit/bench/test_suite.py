@@ -97,7 +97,7 @@ def test_what_the_trace_store_is_held_to_beyond_the_claims_has_its_rows() -> Non
         "write-100": 5.0, "write-100-2k-serial": 0.7, "write-100-8k-serial": 0.7, "write-100-30k-serial": 0.7,
         "read-recent": 3.0, "read-recent-cold": 3.0,
         "bytes-on-disk-of-json": 2.86, "growth-read-recent-cold": 0.5, "growth-by-id-cold": 0.5,
-        "growth-by-symbol": 0.5, "growth-unanalyzed": 0.5, "growth-stats": 0.5,
+        "growth-by-symbol": 0.5, "growth-unanalyzed": 0.5,
     }  # fmt: skip
 
 
