@@ -5,6 +5,7 @@ mutant.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
@@ -38,6 +39,7 @@ def hours(prove: bool) -> Sequence[tuple[int, str]]:
 def test_S10_S11_S18_S54_an_hour_with_every_fault_executes_nothing_twice_and_loses_nothing(
     prove: bool, record_property: Callable[[str, object], None]
 ) -> None:
+    faulthandler.cancel_dump_traceback_later()  # at full size this takes longer than any other test may
     outcomes = [soak(seed, build=build) for seed, build in hours(prove)]
     for name in ("wants", "orders", "fills", "unknown", "repeats", "posted"):
         record_property(name, sum(getattr(outcome, name) for outcome in outcomes))
@@ -73,6 +75,7 @@ def test_S10_S18_S20_S54_the_whole_trader_under_a_restless_operator_keeps_its_co
     monkeypatch.setattr("perpstrader.simulate.seed.plan_of", longer)
     monkeypatch.setattr("perpstrader.simulate.operator.PAUSE_S", (0.5, 4.0))
     monkeypatch.setitem(operator._WEIGHTS, "latch", 0)  # what stops all entries until a person has closed it again
+    faulthandler.cancel_dump_traceback_later()  # as above
     seeds = [run_seed(seed) for seed in range(1, SEEDS + 1 if prove else 2)]
     record_property("orders", sum(seed.orders for seed in seeds))
     record_property("deaths", sum(seed.deaths for seed in seeds))
