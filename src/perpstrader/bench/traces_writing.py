@@ -36,7 +36,7 @@ _SUSTAINED: Final = (
 def cases(lab: Lab) -> list[Case]:
     """The rows of writing."""
     few = ("8k",) if lab.quick else _SIZES
-    batches = 2 if lab.quick else 4
+    batches = 1 if lab.quick else 4
     each = BATCH * batches
     made = [
         Case(
