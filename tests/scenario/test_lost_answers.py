@@ -43,7 +43,9 @@ async def _seconds_until_flat(stage: Stage) -> float:
 
 
 @pytest.mark.parametrize(("answer_ms", "most_s"), [(None, 5.5), (60_000, None)], ids=["by default", "mutant: waits on"])
-def test_S03_a_full_close_whose_request_was_lost_goes_out_again_soon(answer_ms: int | None, most_s: float | None) -> None:
+def test_S03_a_full_close_whose_request_was_lost_goes_out_again_soon(
+    answer_ms: int | None, most_s: float | None
+) -> None:
     async def act(stage: Stage) -> None:
         await stage.bar(1)
         assert stage.position("BTC") > 0

@@ -56,8 +56,8 @@ class TraceSettings(Section):
         730, "Days that a summary is kept; the sums of its day stay for ever.", unit="days", ge=1, le=36_500,
     )  # fmt: skip
     cold_days: int = setting(
-        0, "Days after which a whole month goes to a Parquet file in `traces/cold`, from which it can be brought back; 0: "
-        "none does.", unit="days", ge=0, le=36_500, why="it needs the extra `replay`; below `payload_days` it keeps "
+        0, "Days after which a whole month goes to a Parquet file in `traces/cold`, from which it can be brought back; "
+        "0: none does.", unit="days", ge=0, le=36_500, why="it needs the extra `replay`; below `payload_days` it keeps "
         "details for ever",
     )  # fmt: skip
     max_rows: int = setting(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from perpstrader.paper.faults import FaultKind, FrameFate, RandomFaults, RequestFate
+from perpstrader.paper.faults import FaultKind, FrameFate, LateFrame, RandomFaults, RequestFate
 from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, Transport, TransportError
 from perpstrader.simulate.invariants import Witness
 from perpstrader.simulate.plan import Blackout, Crash, Moment, Plan
@@ -58,7 +58,7 @@ class PlannedFaults:
         fate = self._chance.of_frame(frame)
         if self._darkness() is not None:
             fate = FaultKind.SOCKET_FROZEN
-        self._note(fate)
+        self._note(FaultKind.FRAME_LATE if isinstance(fate, LateFrame) else fate)
         if fate in (FaultKind.SOCKET_FROZEN, FaultKind.SOCKET_DROPPED):
             self._reach.lose(STREAM)
         return fate
