@@ -91,7 +91,9 @@ def test_S61_one_that_cannot_be_inserted_costs_one_dead_letter_and_its_neighbour
 
 
 @pytest.mark.parametrize(
-    "poison", [{"symbol": None}, {"sequence": 2**70}, {"indicators": {"x": object()}}, {"steps": "none"}], ids=lambda bad: next(iter(bad))
+    "poison",
+    [{"symbol": None}, {"sequence": 2**70}, {"indicators": {"x": object()}}, {"steps": "none"}],
+    ids=lambda bad: next(iter(bad)),
 )
 def test_S61_one_that_cannot_be_encoded_costs_one_dead_letter_and_its_neighbours_are_there(
     build: str, poison: dict[str, Any]
