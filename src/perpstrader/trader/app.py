@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Final
 
 import msgspec
 
@@ -36,6 +38,8 @@ from perpstrader.trader.shipping import server_of
 from perpstrader.trader.status import StrategyRow, strategy_rows
 from perpstrader.trader.trader import Trader
 from perpstrader.venue.signer import Signer
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +119,7 @@ async def running(settings: Settings, stop: asyncio.Event | None = None) -> Asyn
             stack.callback(channel.close)
         deps = Deps(
             clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, channels=channels,
-            trace_server=server_of(settings),
+            trace_server=server_of(settings), tell=_LOG.warning,
         )  # fmt: skip
         trader, commands = await build_trader(settings, deps)
         stack.push_async_callback(trader.stop)

@@ -80,7 +80,7 @@ _SPENT_KEY: Final = "ip_weight_spent"
 class Deps(msgspec.Struct, kw_only=True):
     """What the outside hands in: time, chance, network, files. ``is_virtual`` forbids threads; without ``channels``
     nobody is alerted. ``keeps_all_traces`` is for a record that is one run and wanted whole. ``trace_server`` is where
-    decisions are shipped to.
+    decisions are shipped to. ``tell`` is told why a start takes long.
     """
 
     clock: Clock
@@ -95,6 +95,7 @@ class Deps(msgspec.Struct, kw_only=True):
     channels: Sequence[Channel] = ()
     keeps_all_traces: bool = False
     trace_server: Server | None = None
+    tell: Callable[[str], None] = lambda text: None
 
 
 def interval_name(bar_ms: int) -> str:
@@ -240,6 +241,9 @@ async def _budgeted(
         save=lambda text: journal.later(put(text)),
     )  # fmt: skip
     ip.load(await deps.store.read(lambda tx: tx.meta.get_text(_SPENT_KEY)))
+    if (wait_s := ip.start_waits_s()) > 0:
+        deps.tell(f"earlier starts used up the weight that the venue grants in a minute; this one waits {wait_s:.0f} s")
+        await deps.clock.sleep(wait_s)
     await deps.store.transact(put(ip.begin()))
     return BudgetedTransport(guarded, ip, AddressBudget(deps.clock))
 

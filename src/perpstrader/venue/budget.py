@@ -45,6 +45,9 @@ _SAVED_EVERY: Final = 20
 START_WEIGHT: Final = 100
 """What a start reads before its journal runs: written down before the first byte."""
 
+_START_ROOM: Final = 300
+"""What a start reads until its positions are protected, with room for what else is asked for then."""
+
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -277,6 +280,22 @@ class IpBudget:
             for until_ms, weight in rows:
                 if share in set(Share) and until_ms - ahead_ms >= now:
                     self._windows[Share(share)].close(weight, min(longest, until_ms - ahead_ms))
+
+    def start_waits_s(self) -> float:
+        """How long a start has to wait until there is room for the reads by which it finds and protects positions."""
+        now, end = self.now_ms(), self.now_ms()
+        needed = min(_START_ROOM, self._reads, self._but_exits)
+        reads, every = self._windows[Share.READS], sum(window.closed(now) for window in self._windows.values())
+        runs_out = sorted((until, weight, window is reads) for window in self._windows.values()
+                          for until, weight in window.rows())  # fmt: skip
+        left = reads.closed(now)
+        for until_ms, weight, is_read in runs_out:
+            if left + needed <= self._reads and every + needed <= self._but_exits:
+                break
+            every -= weight
+            left -= weight if is_read else 0
+            end = until_ms + 1
+        return max(0, end - now) / 1000
 
     def begin(self) -> str:
         """What a start has to write down before its first byte: the spending, and its own reads in advance."""

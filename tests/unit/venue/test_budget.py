@@ -352,6 +352,33 @@ def test_what_a_start_will_read_is_written_down_before_it_reads() -> None:
     assert heirs >= START_WEIGHT
 
 
+@pytest.mark.parametrize("starts", [1, 3, 40])
+def test_S18_S55_after_any_number_of_starts_the_next_one_waits_at_most_two_minutes_and_then_has_room(
+    starts: int,
+) -> None:
+    """A campaign's find: each start that failed for want of weight wrote down its own reads, and none ever went on."""
+
+    async def main(clock: VirtualClock) -> tuple[float, bool]:
+        saved: str | None = None
+        for _ in range(starts):
+            ip = IpBudget(clock, limit=1_200, reserve=0.2)
+            ip.load(saved)
+            saved = ip.begin()
+            await clock.sleep(0.5)
+        ip = IpBudget(clock, limit=1_200, reserve=0.2)
+        ip.load(saved)
+        wait_s = ip.start_waits_s()
+        await clock.sleep(wait_s)
+        charge = await ip.take_read(200, 200, 0, patient=False)
+        charge.answered(200)
+        return wait_s, ip.start_waits_s() >= 0
+
+    wait_s, has_room = run(main)
+    assert has_room
+    assert (wait_s == 0) is (starts < 7)
+    assert wait_s <= 120
+
+
 @pytest.mark.parametrize("text", ["", "no json", '{"reads": 7}', '{"reads":[["a",1]]}'])
 def test_S74_a_record_that_cannot_be_read_counts_as_a_spent_share_and_starts_nothing_else(text: str) -> None:
     async def main(clock: VirtualClock) -> int:
