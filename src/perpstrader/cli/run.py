@@ -89,7 +89,9 @@ async def _run(settings: Settings, duration_s: float | None, as_json: bool) -> R
     session = Session(settings, as_json, open_listener(settings.console) if is_free else None)
     watch_signals(stop, what_a_stop_does(settings), say=session.say, leave=session.leave)
     try:
-        summary = await run_trader(settings, duration_s=duration_s, stop_requested=stop, on_started=session.begin)
+        summary = await run_trader(
+            settings, duration_s=duration_s, stop_requested=stop, on_started=session.begin, tell=session.say
+        )
     finally:
         await session.end()
     session.tell_end(summary)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
-from typing import Final
 
 import msgspec
 
@@ -38,8 +36,6 @@ from perpstrader.trader.shipping import server_of
 from perpstrader.trader.status import StrategyRow, strategy_rows
 from perpstrader.trader.trader import Trader
 from perpstrader.venue.signer import Signer
-
-_LOG: Final = logging.getLogger(__name__)
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,11 +73,14 @@ class Running(msgspec.Struct, kw_only=True):
 
 async def run(
     settings: Settings, *, duration_s: float | None, stop_requested: asyncio.Event | None = None,
-    on_started: Callable[[Running], Awaitable[None]] | None = None,
+    on_started: Callable[[Running], Awaitable[None]] | None = None, tell: Callable[[str], None] = lambda text: None,
 ) -> RunSummary:  # fmt: skip
-    """Trade until the duration is over or a stop is requested; then stop by the stated policy and say what was done."""
+    """Trade until the duration is over or a stop is requested; then stop by the stated policy and say what was done.
+
+    ``tell`` is told why a start takes long.
+    """
     stop = stop_requested or asyncio.Event()
-    async with running(settings, stop) as app:
+    async with running(settings, stop, tell) as app:
         if on_started is not None:
             await on_started(app)
         try:
@@ -93,7 +92,9 @@ async def run(
 
 
 @asynccontextmanager
-async def running(settings: Settings, stop: asyncio.Event | None = None) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, stop: asyncio.Event | None = None, tell: Callable[[str], None] = lambda text: None
+) -> AsyncIterator[Running]:
     """A started trader; at the end of the block it has stopped, and everything is on disk and closed."""
     data_dir = settings.data_dir
     async with AsyncExitStack() as stack:
@@ -119,7 +120,7 @@ async def running(settings: Settings, stop: asyncio.Event | None = None) -> Asyn
             stack.callback(channel.close)
         deps = Deps(
             clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, channels=channels,
-            trace_server=server_of(settings), tell=_LOG.warning,
+            trace_server=server_of(settings), tell=tell,
         )  # fmt: skip
         trader, commands = await build_trader(settings, deps)
         stack.push_async_callback(trader.stop)
