@@ -13,7 +13,7 @@ from tests.scenario.market import calm
 
 from perpstrader.domain import Approved, PerpsTraderError, Refused, Side, Trace, TraceKind
 from perpstrader.settings import Settings
-from perpstrader.traces.codec import encode
+from perpstrader.traces.codec import encode_whole
 from perpstrader.trader.rejudging import rejudge
 
 SCRIPT: Script = {
@@ -94,6 +94,6 @@ def test_what_was_not_judged_by_rules_says_why_it_cannot_be(run: tuple[list[Trac
 
 def test_a_record_from_before_the_inputs_were_kept_reads_as_one_without(run: tuple[list[Trace], Settings]) -> None:
     trace = run[0][0]
-    tree = msgspec.json.decode(encode(trace).json)
+    tree = msgspec.json.decode(encode_whole(trace))
     del tree["inputs"]
     assert msgspec.json.decode(msgspec.json.encode(tree), type=Trace) == msgspec.structs.replace(trace, inputs=None)

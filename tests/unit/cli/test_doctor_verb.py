@@ -11,8 +11,8 @@ from tests.unit.cli.support import run_cli, trader_at
 
 Capture = pytest.CaptureFixture[str]
 NAMES = [
-    "install", "settings", "network", "disk", "files", "state", "strategies", "alerts", "trader", "clock", "key",
-    "account mode", "funds", "limits", "symbols",
+    "install", "settings", "network", "disk", "files", "state", "strategies", "alerts", "trader", "clock",
+    "account", "key", "account mode", "funds", "limits", "symbols",
 ]  # fmt: skip
 
 
