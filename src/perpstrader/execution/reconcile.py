@@ -116,6 +116,7 @@ class Reconciler:
         self._asked_again = False
         self._rechecking = False
         self._starting = True
+        self._knows_fills = False
         self._unread = 0
         self.compared_ms = self.agreed_ms = 0
 
@@ -191,7 +192,7 @@ class Reconciler:
 
     async def _compare(self) -> ReconcileReport:
         before = self._desk.clock.now_ms()
-        if not self._starting and not self._view.reconciled:  # each stop by its own record, which is cheap to ask for
+        if self._knows_fills and not self._view.reconciled:  # each stop by its own record, which is cheap to ask for
             self._protect(self._desk.positions.holdings)
         fills, orders = await asyncio.gather(self._fills_since(), self._listed(), return_exceptions=True)
         new, listed = _answer(fills), _answer(orders)
@@ -226,6 +227,7 @@ class Reconciler:
         if live and since:
             since = min(since, *live)
         new = self._fills.take(await self._desk.client.fills(max(0, since - 60_000)))
+        self._knows_fills = True
         on_record = [symbol for symbol in self._desk.positions.holdings if self._desk.orders.live(symbol, Purpose.STOP)]
         # It may be gone since the last life.
         self._protect(symbol for symbol in on_record if not self._protector.is_settled(symbol))
