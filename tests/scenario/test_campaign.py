@@ -166,7 +166,7 @@ def sends_again_on_unknown(patch: pytest.MonkeyPatch) -> None:
     async def impatient(desk: Desk, orders: Any, *rest: Any) -> Any:
         acks = await send(desk, orders, *rest)
         if orders[0].intent.purpose is Purpose.ENTRY and isinstance(acks[0], Unknown):
-            again = [desk.attempt(orders[0].intent, 2, expires_ms=orders[0].expires_ms)]
+            again = [desk.attempt(orders[0].intent, 2, expires_ms=desk.expiry(desk.settings.entry_expiry_ms))]
             return [*await send(desk, again), *acks[1:]]
         return acks
 

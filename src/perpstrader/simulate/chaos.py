@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from perpstrader.paper.faults import FaultKind, FrameFate, LateFrame, RandomFaults, RequestFate
+from perpstrader.paper.faults import FaultKind, FaultRates, FrameFate, LateFrame, RandomFaults, RequestFate
 from perpstrader.runtime import Answer, CloseHandler, FrameHandler, Socket, Transport, TransportError
 from perpstrader.simulate.invariants import Witness
 from perpstrader.simulate.plan import Blackout, Crash, Moment, Plan
@@ -21,6 +21,9 @@ LATE_MS: Final = 1_500
 
 PAUSE_MS: Final = 1_000
 """After a request that failed nobody is held to try again at once: so much of the pause counts as out of reach, too."""
+
+_DRAWN: Final = tuple(kind for kind in FaultKind if kind.value in FaultRates.__struct_fields__)
+"""The kinds that a campaign draws; the others are the paper exchange's own, for whoever turns them on."""
 
 STREAM: Final = "stream"
 TRADER: Final = "trader"
@@ -38,7 +41,7 @@ class PlannedFaults:
         self._seconds = seconds
         self._is_at_stake = is_at_stake
         self._reach = reach
-        self.landed: dict[FaultKind, int] = dict.fromkeys(FaultKind, 0)
+        self.landed: dict[FaultKind, int] = dict.fromkeys(_DRAWN, 0)
 
     def end(self) -> None:
         """No fault from now on."""
@@ -68,7 +71,7 @@ class PlannedFaults:
         return next((dark for dark in self._blackouts if dark.begin_s <= now < dark.end_s), None)
 
     def _note(self, kind: FaultKind | None) -> None:
-        if kind is not None and self._is_at_stake():
+        if kind in self.landed and self._is_at_stake():
             self.landed[kind] += 1
 
 
