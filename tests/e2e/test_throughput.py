@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import subprocess
@@ -47,6 +48,7 @@ def _answers(url: str) -> bool:
 def test_the_exchange_takes_signed_actions_by_the_thousand_and_its_memory_stays_flat(
     tmp_path: Path, prove: bool, record_property: Callable[[str, object], None]
 ) -> None:
+    faulthandler.cancel_dump_traceback_later()  # a million takes longer than any other test may
     total, port = WHOLE if prove else SAMPLE, free_port()
     url = f"http://127.0.0.1:{port}"
     limits_off = {"PERPSTRADER_PAPER__ENFORCE_LIMITS": "false", "PERPSTRADER_FEED__SPEED": "1"}

@@ -130,6 +130,7 @@ def test_S61_TS21_doubles_in_one_batch_are_done_once_and_other_content_costs_one
 HOLDER = """
 import sys, apsw
 connection = apsw.Connection(sys.argv[1])
+connection.set_busy_timeout(30_000)
 connection.execute("BEGIN IMMEDIATE")
 print("held", flush=True)
 sys.stdin.readline()
