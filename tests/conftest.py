@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -105,6 +106,11 @@ def _git(*arguments: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Record a run; with several workers their controller sees every report."""
+    """Record a run; with several workers their controller sees every report.
+
+    A shell has what it starts with ``&`` ignore SIGINT, and so would the programs that a test starts and asks to stop.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(ProofRecord(ROOT / "build" / "prove.json"))

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from tests.e2e.killing import Disk, Exchange, Life, exchange
-from tests.e2e.processes import WAIT_S, wait_until
+from tests.e2e.processes import FAST, WAIT_S, program, started, wait_until
 from tests.e2e.slow_wire import slow_wire
 
 
@@ -101,3 +101,19 @@ def test_S24_a_stop_that_cannot_carry_out_its_policy_says_what_is_left_and_exits
         assert "not everything that the stop is for was done: stop by policy flatten" in last
         assert "0.5 s of trader.stop_deadline_ms" in last
         assert not venue.unprotected(account)
+
+
+def test_a_stop_while_a_start_waits_for_weight_ends_it_at_once(tmp_path: Path) -> None:
+    little = {"PERPSTRADER_CLIENT__WEIGHT_PER_MINUTE": "500"}
+    first = program("run", "--duration", "1s", *FAST, "--json", "--data-dir", tmp_path, **little)
+    assert first.returncode == 0, first.stderr
+    with started("run", *FAST, "--json", "--data-dir", tmp_path, **little) as second:
+        assert second.stderr is not None
+        assert "earlier starts used up the weight" in second.stderr.readline()
+        second.send_signal(signal.SIGTERM)
+        asked_s = time.monotonic()
+        out, err = second.communicate(timeout=WAIT_S)
+    assert time.monotonic() - asked_s < 10
+    assert (second.returncode, out) == (1, "")
+    assert err.splitlines()[0].startswith("stopping: ")
+    assert "stopped before it had started: nothing was sent" in err.splitlines()[-1]

@@ -9,6 +9,7 @@
     ├── FeedError                    a recorded or generated market that cannot be used   (paper)
     ├── StateError                   the file on disk cannot be read, is newer, or is held by another
     │   └── AccountLockedError       a second trader on the same account
+    ├── NotStartedError              a stop was asked for before the start had sent anything
     ├── VenueError                   the venue said no, or could not be asked    (venue)
     └── UnsafeError                  going on would not be safe; entries stay closed
 """
@@ -34,6 +35,10 @@ class StateError(PerpsTraderError):
 
 class AccountLockedError(StateError):
     """Another process already trades this account with this data directory."""
+
+
+class NotStartedError(PerpsTraderError):
+    """A stop was asked for while the trader had not sent anything yet; nothing was done."""
 
 
 class VenueError(PerpsTraderError):

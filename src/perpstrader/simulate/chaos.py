@@ -103,6 +103,8 @@ class MortalTransport:
         try:
             answer = await self._inner.post(path, body, timeout_s=timeout_s)
         except (TransportError, asyncio.CancelledError) as error:
+            if self._dead and isinstance(error, TransportError):
+                await asyncio.Future()  # what ends with the process reaches nobody in it
             self._reach.add(begin_ms, PAUSE_MS)
             if path == "/exchange" and isinstance(error, TransportError) and not error.sent:
                 self._witness.settled_by_answer(body)

@@ -13,7 +13,7 @@ import msgspec
 
 from perpstrader.alerts import make_channels
 from perpstrader.domain import VenueError, plain
-from perpstrader.domain.errors import StateError, UsageError
+from perpstrader.domain.errors import NotStartedError, StateError, UsageError
 from perpstrader.domain.money import CENT
 from perpstrader.execution import Note
 from perpstrader.paper.build import LivePlan, PaperPlan, open_paper
@@ -95,8 +95,11 @@ async def run(
 async def running(
     settings: Settings, stop: asyncio.Event | None = None, tell: Callable[[str], None] = lambda text: None
 ) -> AsyncIterator[Running]:
-    """A started trader; at the end of the block it has stopped, and everything is on disk and closed."""
-    data_dir = settings.data_dir
+    """A started trader; at the end of the block it has stopped, and everything is on disk and closed.
+
+    Raises ``NotStartedError`` where ``stop`` is set while it waits for room at the venue, before it has sent anything.
+    """
+    data_dir, stopping = settings.data_dir, stop or asyncio.Event()
     async with AsyncExitStack() as stack:
         prepare_folder(data_dir)
         check_room(data_dir, settings.data.min_free_bytes)
@@ -120,7 +123,7 @@ async def running(
             stack.callback(channel.close)
         deps = Deps(
             clock=clock, rng=rng, transport=transport, store=store, traces=traces, identity=identity, channels=channels,
-            trace_server=server_of(settings), tell=tell,
+            trace_server=server_of(settings), tell=tell, pause=lambda seconds: _pause(seconds, stopping),
         )  # fmt: skip
         trader, commands = await build_trader(settings, deps)
         stack.push_async_callback(trader.stop)
@@ -129,9 +132,20 @@ async def running(
             trader.recorder.take(Note(time_ms=clock.now_ms(), kind="traces-damaged", symbol="", text=text, grave=True))
         await trader.start()
         yield Running(
-            settings=settings, trader=trader, commands=commands, traces=traces, urls=urls,
-            stop_requested=stop or asyncio.Event(),
+            settings=settings, trader=trader, commands=commands, traces=traces, urls=urls, stop_requested=stopping,
         )
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    """So long a start waits for the venue; a stop that is asked for meanwhile ends it."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+    raise NotStartedError(
+        "stopped before it had started: nothing was sent; positions keep the stops that stand at the venue"
+    )
 
 
 async def _open_state(settings: Settings, identity: Identity, executor: Executor) -> StateStore:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from random import Random
 from typing import Final
@@ -80,7 +80,8 @@ _SPENT_KEY: Final = "ip_weight_spent"
 class Deps(msgspec.Struct, kw_only=True):
     """What the outside hands in: time, chance, network, files. ``is_virtual`` forbids threads; without ``channels``
     nobody is alerted. ``keeps_all_traces`` is for a record that is one run and wanted whole. ``trace_server`` is where
-    decisions are shipped to. ``tell`` is told why a start takes long.
+    decisions are shipped to. ``tell`` is told why a start takes long, ``pause`` is how it waits: the clock's sleep
+    unless somebody may have it give up.
     """
 
     clock: Clock
@@ -96,6 +97,7 @@ class Deps(msgspec.Struct, kw_only=True):
     keeps_all_traces: bool = False
     trace_server: Server | None = None
     tell: Callable[[str], None] = lambda text: None
+    pause: Callable[[float], Awaitable[None]] | None = None
 
 
 def interval_name(bar_ms: int) -> str:
@@ -243,7 +245,7 @@ async def _budgeted(
     ip.load(await deps.store.read(lambda tx: tx.meta.get_text(_SPENT_KEY)))
     if (wait_s := ip.start_waits_s()) > 0:
         deps.tell(f"earlier starts used up the weight that the venue grants in a minute; this one waits {wait_s:.0f} s")
-        await deps.clock.sleep(wait_s)
+        await (deps.pause or deps.clock.sleep)(wait_s)
     await deps.store.transact(put(ip.begin()))
     return BudgetedTransport(guarded, ip, AddressBudget(deps.clock))
 
