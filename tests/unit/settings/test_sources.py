@@ -165,6 +165,11 @@ def test_S74_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert problems_of(tmp_path / "latin.toml") == (f"settings file {tmp_path}/latin.toml is not text in UTF-8",)
 
 
+def test_S74_a_sentence_stays_one_line_whatever_a_path_holds() -> None:
+    (told,) = problems_if_any(None, {"PERPSTRADER_VENUE__KEY_FILE": "a\nb\x1b[2J"})
+    assert "a\\nb\\x1b[2J" in told
+
+
 @given(text=st.text(max_size=60), name=st.sampled_from(sorted(spec.own_env for spec in CATALOG.values())))
 def test_S74_no_text_in_a_variable_can_raise_anything_but_a_settings_error(text: str, name: str) -> None:
     assert all(problem and "\n" not in problem for problem in problems_if_any(None, {name: text}))
