@@ -17,6 +17,7 @@ from perpstrader.execution.bookkeeping import Accountant
 from perpstrader.execution.execution import Execution
 from perpstrader.execution.protection import Protector
 from perpstrader.execution.reconcile import Reconciler
+from perpstrader.execution.unstreamed import UnstreamedLook
 from perpstrader.recovery import RecoveryService
 from perpstrader.risk.keeper import RiskKeeper
 from perpstrader.runtime import Supervisor
@@ -39,6 +40,7 @@ CALLED: dict[str, tuple[type, str]] = {
     "protection of each fill": (Protector, "ensure"),
     "the watch over protection": (Execution, "watch_protection"),
     "the comparison with the venue": (Reconciler, "run"),
+    "the look without a stream": (UnstreamedLook, "look"),
     "the account's reading": (AccountWatch, "refresh"),
     "the account's mode": (AccountWatch, "check_mode"),
     "the look at equity": (RiskKeeper, "on_equity"),

@@ -34,6 +34,7 @@ from perpstrader.execution.positions import FOREIGN, FillEffect, Holding, Plan
 from perpstrader.execution.protection import Protector
 from perpstrader.execution.reconcile import Reconciler
 from perpstrader.execution.stop_moves import StopMover
+from perpstrader.execution.unstreamed import UnstreamedLook
 from perpstrader.execution.view import LiquidationPrices, PortfolioView
 from perpstrader.state import StateStore, Transaction
 from perpstrader.venue.contract import LeverageSet, OrderGroup, OrderRecord
@@ -82,6 +83,10 @@ class Execution:
             desk, self.fills, self.account, self.entries, self.exits, self.protector, self.view,
             halt=halt, read_money=self.read_money, on_adopted=self.accountant.book_adopted,
             on_record=self.on_order_record,
+        )  # fmt: skip
+        self.unstreamed = UnstreamedLook(
+            desk, self.account, self.protector, self.view, compare=self.reconciler.run,
+            look_at_list=self.reconciler.look_at_list, on_record=self.on_order_record,
         )  # fmt: skip
 
     @property
@@ -255,6 +260,7 @@ class Execution:
         for symbol in symbols:
             if not self.protector.is_settled(symbol):
                 self._look_again(symbol)
+        self.unstreamed.look()
         if self.desk.numbers.left < NUMBER_BLOCK // 2 and not self._reserving:
             self._reserving = True
             self.desk.pool.spawn("intent-numbers", self._reserve_numbers())

@@ -190,11 +190,19 @@ class Reconciler:
                 return report
             await self._desk.clock.sleep(self._pause_s(report))
 
+    async def look_at_list(self) -> Sequence[OpenOrder]:
+        """The venue's list; a stop that it lacks is looked after at once, whatever else can not be read (S20)."""
+        listed = await self._desk.client.open_orders()
+        there = {order.oid for order in listed}
+        stops = [(symbol, self._protector.stop_of(symbol)) for symbol in self._desk.positions.holdings]
+        self._protect(symbol for symbol, stop in stops if stop is not None and stop.oid not in there)
+        return listed
+
     async def _compare(self) -> ReconcileReport:
         before = self._desk.clock.now_ms()
         if self._knows_fills and not self._view.reconciled:  # each stop by its own record, which is cheap to ask for
             self._protect(self._desk.positions.holdings)
-        fills, orders = await asyncio.gather(self._fills_since(), self._listed(), return_exceptions=True)
+        fills, orders = await asyncio.gather(self._fills_since(), self.look_at_list(), return_exceptions=True)
         new, listed = _answer(fills), _answer(orders)
         state = await self._account.refresh()
         orphans = await self._open_orders(listed, state)
@@ -232,14 +240,6 @@ class Reconciler:
         # It may be gone since the last life.
         self._protect(symbol for symbol in on_record if not self._protector.is_settled(symbol))
         return new
-
-    async def _listed(self) -> Sequence[OpenOrder]:
-        """The venue's list; a stop that it lacks is looked after at once, whatever else can not be read (S20)."""
-        listed = await self._desk.client.open_orders()
-        there = {order.oid for order in listed}
-        stops = [(symbol, self._protector.stop_of(symbol)) for symbol in self._desk.positions.holdings]
-        self._protect(symbol for symbol, stop in stops if stop is not None and stop.oid not in there)
-        return listed
 
     def _protect(self, symbols: Iterable[str]) -> None:
         for symbol in list(symbols):

@@ -57,12 +57,15 @@ class PlannedFaults:
         return fate
 
     def of_frame(self, frame: bytes) -> FrameFate:
-        """See ``Faults``; a stream that breaks is out of reach until the trader has another one."""
+        """See ``Faults``; one that is frozen says nothing of it, and is out of reach until the trader has another one.
+
+        One that ended is known to be down: what it would tell is asked for by request, so it excuses nothing.
+        """
         fate = self._chance.of_frame(frame)
         if self._darkness() is not None:
             fate = FaultKind.SOCKET_FROZEN
         self._note(FaultKind.FRAME_LATE if isinstance(fate, LateFrame) else fate)
-        if fate in (FaultKind.SOCKET_FROZEN, FaultKind.SOCKET_DROPPED):
+        if fate is FaultKind.SOCKET_FROZEN:
             self._reach.lose(STREAM)
         return fate
 

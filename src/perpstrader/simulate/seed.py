@@ -29,6 +29,7 @@ from perpstrader.simulate.meddler import Meddler
 from perpstrader.simulate.plan import Plan, plan_of
 from perpstrader.simulate.reach import Reach
 from perpstrader.simulate.world import LEAD_MS, simulated_identity
+from perpstrader.trader.clients import routed
 from perpstrader.venue.wire.limits import BASE_REQUESTS
 
 _MICRO: Final = 1_000_000
@@ -37,6 +38,9 @@ _STARTS: Final = 200
 _LONGEST_S: Final = 7_200
 _STREAMED_EACH: Final = 4
 """Every so many worlds the reads are followed on the streams as well, which costs a third more time."""
+_BY_SOCKET: Final = ClientSettings(reads_by="websocket", actions_by="websocket")
+_BY_SOCKET_EACH: Final = 3
+"""Every so many worlds all requests go by the streams' WebSocket while that is open."""
 
 
 class SeedOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,7 +199,9 @@ class _World:
         latency = LatencyModel() if self._plan.has_latency else None
         inner = InProcessTransport(self._venue, Random(self._rng.getrandbits(64)), latency, faults=self._faults)
         crash = self._crashes[0] if self._crashes else None
-        transport = MortalTransport(inner, self._clock.now_ms, self._reach, self._witness, crash)
+        # The witness stands where the trader asks, above the choice of the way, so that it sees requests, not frames.
+        way = routed(inner, self._clock, _BY_SOCKET) if self._plan.seed % _BY_SOCKET_EACH == 0 else inner
+        transport = MortalTransport(way, self._clock.now_ms, self._reach, self._witness, crash)
         rng = Random(self._rng.getrandbits(64))
         return Life(
             self._settings, self._clock, self._identity, rng, transport, self._witness, self._state_path, self._disk
