@@ -317,7 +317,7 @@ def test_S20_that_proof_fails_where_the_list_waits_for_the_rest(monkeypatch: pyt
         """Mutant: a list is read, and nobody looks at it yet."""
         return await self._desk.client.open_orders()
 
-    monkeypatch.setattr(Reconciler, "_listed", listed)
+    monkeypatch.setattr(Reconciler, "look_at_list", listed)
     with pytest.raises(AssertionError):
         _unlisted(monkeypatch, "account")
 
