@@ -70,6 +70,7 @@ from perpstrader.venue.budget import IpBudget
 from perpstrader.venue.budgeted import BudgetedTransport
 from perpstrader.venue.calls import VenueCalls
 from perpstrader.venue.market_data import MarketData
+from perpstrader.venue.messages import MessageBudget
 from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.signer import Signer
 from perpstrader.venue.streams import Streams
@@ -123,7 +124,8 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     journal = Journal(deps.store, deps.clock, wiring.failed, stages.state_commit)
     breakers = await make_breakers(settings, deps.clock, deps.rng, deps.store, journal, wiring.failed)
     recorder.watch = breakers.watch(TRACES)
-    route = routed(deps.transport, deps.clock, settings.client)
+    messages = MessageBudget(deps.clock)
+    route = routed(deps.transport, deps.clock, settings.client, messages)
     transport = GuardedTransport(route, breakers.watch(VENUE))
     budgeted = await _budgeted(settings, deps, transport, journal)
     client = await _client(settings, deps, budgeted or transport, journal, stages, wiring)
@@ -161,7 +163,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     trader.agent, trader.shipper = await _agent(settings, deps, desk), await _shipper(settings, deps, desk, recorder)
     _surround(settings, deps, trader, risk, runners, breakers, transport)
     interval = interval_name(settings.bar_ms)
-    trader.streams = _streams(settings, deps, route, client, trader, symbols, interval, wiring, pool)
+    trader.streams = _streams(settings, deps, route, client, trader, symbols, interval, wiring, pool, messages)
     trader.warm_up = WarmUp(client, market, symbols, interval, settings.bar_ms, wiring.note)
     watch_reads(monitor, client)
     if budgeted is not None:
@@ -316,14 +318,14 @@ async def _desk(
 
 def _streams(
     settings: Settings, deps: Deps, route: Transport, client: VenueCalls, trader: Trader, symbols: tuple[str, ...],
-    interval: str, wiring: Wiring, pool: TaskPool,
+    interval: str, wiring: Wiring, pool: TaskPool, messages: MessageBudget,
 ) -> Streams:  # fmt: skip
     follows = settings.client.streamed_reads and deps.pace.streamed_reads
     return Streams(
         route, deps.clock, client.venue_clock, trader.market, trader, account=client.account_address,
         symbols=symbols, interval=interval, rng=deps.rng, note=wiring.note,
         on_gap=lambda gap: _fill_gap(pool, client, trader.cycle, interval, gap), ping_interval_s=deps.pace.ping_s,
-        reads=streamed_reads(client) if follows else None,
+        reads=streamed_reads(client) if follows else None, messages=messages,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from perpstrader.venue.baseline import HyperliquidClient as BaselineClient
 from perpstrader.venue.calls import VenueCalls
 from perpstrader.venue.client import HyperliquidClient
 from perpstrader.venue.encoding import WireEncoder
+from perpstrader.venue.messages import MessageBudget
 from perpstrader.venue.nonces import NonceSource
 from perpstrader.venue.posting import PostingTransport
 from perpstrader.venue.reads import Lives, StreamReads
@@ -58,14 +59,16 @@ def lives_of(settings: ClientSettings) -> Lives:
     )  # fmt: skip
 
 
-def routed(transport: Transport, clock: Clock, settings: ClientSettings) -> Transport:
+def routed(
+    transport: Transport, clock: Clock, settings: ClientSettings, messages: MessageBudget | None = None
+) -> Transport:
     """The way to the venue, with those requests by the streams' WebSocket that the settings send there."""
     by_socket = [
         path
         for path, way in (("/info", settings.reads_by), ("/exchange", settings.actions_by))
         if way == "websocket"
     ]
-    return PostingTransport(transport, clock, by_socket=by_socket) if by_socket else transport
+    return PostingTransport(transport, clock, by_socket=by_socket, messages=messages) if by_socket else transport
 
 
 def streamed_reads(client: VenueCalls) -> StreamReads | None:

@@ -7,7 +7,6 @@ never sent again: if the socket dies or is silent, the request was sent and its 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection
 from itertools import count
 from typing import Final
@@ -15,15 +14,13 @@ from typing import Final
 import msgspec
 
 from perpstrader.runtime import Answer, Clock, CloseHandler, FrameHandler, Socket, Transport, TransportError
+from perpstrader.venue.messages import FOR_STREAMS, MessageBudget
 from perpstrader.venue.wire import WireError, ws
 
 MAX_IN_FLIGHT: Final = 90
 """Of the 100 that the venue takes (API sheet 5.3)."""
-MAX_A_MINUTE: Final = 1_500
-"""Of the 2,000 messages; the rest is for subscriptions and pings."""
 QUIET_NS: Final = 1_000_000_000
 """A socket that is well says something within a second of being asked; one that does not may be dead."""
-_NS_A_MINUTE: Final = 60_000_000_000
 _POST: Final = b'"post"'
 _HEAD: Final = 24
 """Where a frame names its channel, however it is spaced."""
@@ -51,21 +48,24 @@ class PostingTransport:
     one is open and has room.
     """
 
-    def __init__(self, inner: Transport, clock: Clock, *, by_socket: Collection[str]) -> None:
+    def __init__(
+        self, inner: Transport, clock: Clock, *, by_socket: Collection[str], messages: MessageBudget | None = None
+    ) -> None:
         self._inner = inner
         self._clock = clock
         self._by_socket = frozenset(by_socket)
         self._line: _Line | None = None
-        self._sent_ns: deque[int] = deque()
+        self._messages = messages or MessageBudget(clock)
         self.posted = 0
         """Requests that went by the socket."""
 
     async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer:
         """See ``Transport.post``; what is said by an ``error`` answer to an action proves nothing."""
         line = self._line
-        if path not in self._by_socket or line is None or not line.has_room or not self._has_room():
+        has_line = path in self._by_socket and line is not None and line.has_room
+        if line is None or not has_line or self._messages.left <= FOR_STREAMS:
             return await self._inner.post(path, body, timeout_s=timeout_s)
-        self._sent_ns.append(self._clock.monotonic_ns())
+        self._messages.note()
         self.posted += 1
         try:
             return await line.ask(_KINDS[path], body, timeout_s)
@@ -92,12 +92,6 @@ class PostingTransport:
     def _ended(self, line: _Line) -> None:
         if self._line is line:
             self._line = None
-
-    def _has_room(self) -> bool:
-        begin_ns = self._clock.monotonic_ns() - _NS_A_MINUTE
-        while self._sent_ns and self._sent_ns[0] <= begin_ns:
-            self._sent_ns.popleft()
-        return len(self._sent_ns) < MAX_A_MINUTE
 
 
 class _Line:

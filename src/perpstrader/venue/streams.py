@@ -10,13 +10,16 @@ from typing import Final
 import msgspec
 
 from perpstrader.domain import INTERVAL_MS
+from perpstrader.domain.errors import UsageError
 from perpstrader.runtime import Clock, Socket, Transport, TransportError
 from perpstrader.venue.bars import BarGap
 from perpstrader.venue.frames import FrameDesk, Note, StreamHandler
 from perpstrader.venue.market_data import MarketData
+from perpstrader.venue.messages import MessageBudget
 from perpstrader.venue.reads import StreamReads
 from perpstrader.venue.skew import VenueClock
 from perpstrader.venue.wire import WireError, ws
+from perpstrader.venue.wire.limits import WS_SUBSCRIPTIONS
 
 PING_INTERVAL_S: Final = 20.0
 PONG_TIMEOUT_S: Final = 10.0
@@ -79,7 +82,8 @@ class Streams:
     ``run`` is a body for ``runtime.Supervisor``. ``trades`` asks for public trades as well. ``ping_interval_s`` is 20 s
     on a network (the venue closes a connection on which it sent nothing for 60 s); in virtual time a longer one saves
     wake-ups. With ``reads`` the streams that answer reads are followed too. ``on_gap`` is told of missing bars,
-    ``note`` of all that an operator should know.
+    ``note`` of all that an operator should know. A connection waits until the minute's ``messages`` have room for what
+    it subscribes to. Raises ``UsageError`` for more symbols than the venue lets one address subscribe to (S18).
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Streams:
         on_gap: Callable[[BarGap], None] | None = None,
         ping_interval_s: float = PING_INTERVAL_S,
         reads: StreamReads | None = None,
+        messages: MessageBudget | None = None,
     ) -> None:
         self._transport = transport
         self._clock = clock
@@ -113,6 +118,8 @@ class Streams:
         self._subscriptions = _subscriptions(account.lower(), symbols, interval, trades=trades)
         if reads is not None:
             self._subscriptions += _answering(account.lower(), symbols)
+        _check_number(len(self._subscriptions), len(symbols), has_reads=reads is not None)
+        self._messages = messages or MessageBudget(clock)
         self._desk = FrameDesk(
             clock, venue_clock, market, handler, account=account, interval=interval, note=note, on_gap=self._gap,
             reads=reads,
@@ -152,7 +159,7 @@ class Streams:
         """Stay connected for ever; ends only by cancellation, and then the socket is closed."""
         attempt = 0
         while True:
-            beat()
+            await self._until_room(beat)
             connection = _Connection(self._clock.monotonic_ns())
             try:
                 await self._connect(connection)
@@ -167,6 +174,17 @@ class Streams:
             await self._clock.sleep(self._rng.uniform(0.0, min(RECONNECT_CAP_S, RECONNECT_BASE_S * 2.0**attempt)))
             attempt = min(attempt + 1, 16)
 
+    async def _until_room(self, beat: Callable[[], None]) -> None:
+        """A connection that breaks again and again may use up the messages that its subscriptions take (S18)."""
+        beat()
+        wait_s = self._messages.wait_s(len(self._subscriptions))
+        if wait_s > 0:
+            self._note("stream-waits", f"{wait_s:.0f} s until the venue takes as many WebSocket messages again")
+        while wait_s > 0:
+            await self._clock.sleep(min(wait_s, PONG_TIMEOUT_S))
+            beat()
+            wait_s = self._messages.wait_s(len(self._subscriptions))
+
     # --- one connection ---
 
     async def _connect(self, connection: _Connection) -> None:
@@ -176,6 +194,7 @@ class Streams:
         connection.socket = await self._transport.open_socket(on_frame, connection.lose)
         connection.since_ns = self._clock.monotonic_ns()
         connection.outstanding = list(self._subscriptions)
+        self._messages.note(len(self._subscriptions))
         for subscription in self._subscriptions:
             connection.socket.send(ws.encode(ws.Subscribe(subscription)))
         self._connections += 1
@@ -252,12 +271,15 @@ class Streams:
             silent[coin] = asked_ns if asked_ns is not None else now_ns
             if asked_ns is not None and now_ns - asked_ns < self._silence_ms * 1_000_000:
                 continue
+            of_coin = [subscription for subscription in self._subscriptions if subscription.coin == coin]
+            if self._messages.left < 2 * len(of_coin):
+                continue
+            self._messages.note(2 * len(of_coin))
             silent[coin] = now_ns
             self._note("stream-stuck", f"nothing of {coin} for {self._silence_ms // 1000} s while others speak")
-            for subscription in self._subscriptions:
-                if subscription.coin == coin:
-                    connection.socket.send(ws.encode(ws.Unsubscribe(subscription)))
-                    connection.socket.send(ws.encode(ws.Subscribe(subscription)))
+            for subscription in of_coin:
+                connection.socket.send(ws.encode(ws.Unsubscribe(subscription)))
+                connection.socket.send(ws.encode(ws.Subscribe(subscription)))
         self._stuck = silent
 
     async def _flush_bars(self) -> None:
@@ -316,6 +338,16 @@ def _answering(account: str, symbols: Sequence[str]) -> tuple[ws.Subscription, .
     mine = [ws.Subscription(kind, user=account) for kind in ("clearinghouseState", "openOrders")]
     books = [ws.Subscription("l2Book", coin=symbol) for symbol in symbols]
     return (ws.Subscription("allMids"), *mine, *books)
+
+
+def _check_number(asked: int, symbols: int, *, has_reads: bool) -> None:
+    if asked <= WS_SUBSCRIPTIONS:
+        return
+    hint = "fewer symbols, or client.streamed_reads = false" if has_reads else "fewer symbols"
+    raise UsageError(
+        f"trader.symbols names {symbols} symbols, which takes {asked} subscriptions at the venue; it grants"
+        f" {WS_SUBSCRIPTIONS:,}: {hint}"
+    )
 
 
 def _answers(echo: ws.Subscription, asked: ws.Subscription) -> bool:
