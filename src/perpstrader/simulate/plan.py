@@ -15,7 +15,8 @@ _HOUR_MS: Final = 3_600_000
 _FIRST_DAY_MS: Final = 1_750_032_000_000
 _LIGHT: Final = FaultRates(
     refused=0.01, request_lost=0.01, response_lost=0.015, bad_gateway=0.01, bad_gateway_after=0.01, too_many=0.01,
-    delay=0.02, lag=0.03, frame_twice=0.01, socket_dropped=0.0001, socket_frozen=0.00004, most_delay_s=12.0,
+    delay=0.02, server_error=0.005, request_twice=0.01, lag=0.03, frame_twice=0.01, frame_late=0.005,
+    frame_swapped=0.005, socket_dropped=0.0001, socket_frozen=0.00004, most_delay_s=12.0,
 )  # fmt: skip
 _ROUGH: Final = 3
 _FEW_REQUESTS: Final = 0.25

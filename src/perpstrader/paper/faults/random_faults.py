@@ -35,16 +35,24 @@ class FaultRates(msgspec.Struct, frozen=True, kw_only=True):
     bad_gateway_after: float = 0.0
     too_many: float = 0.0
     delay: float = 0.0
+    server_error: float = 0.0
+    request_twice: float = 0.0
     lag: float = 0.0
     frame_twice: float = 0.0
+    frame_late: float = 0.0
+    frame_swapped: float = 0.0
     socket_dropped: float = 0.0
     socket_frozen: float = 0.0
     most_delay_s: float = 5.0
+    most_late_s: float = 2.0
     most_lag_ms: int = 5_000
 
     def rules(self) -> list[FaultRule]:
         """The same as rules for messages of any class."""
-        amounts = {FaultKind.DELAY: self.most_delay_s, FaultKind.LAG: self.most_lag_ms / 1000}
+        amounts = {
+            FaultKind.DELAY: self.most_delay_s, FaultKind.LAG: self.most_lag_ms / 1000,
+            FaultKind.FRAME_LATE: self.most_late_s,
+        }  # fmt: skip
         return [
             FaultRule(kind, rate, "any", amounts.get(kind, 0.0))
             for kind in (*ON_REQUEST, *ON_FRAME)
