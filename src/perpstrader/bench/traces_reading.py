@@ -196,7 +196,7 @@ def _growth(lab: Lab, sizes: tuple[int, int], size: str) -> list[Case]:
             compares_builds=False,
             note=f"the optimized build alone: baseline is a store of {sizes[0]:,} and optimized one of {sizes[1]:,} "
             f"traces of {size.upper()}B; at least 0.5 is asked of it, at most twice as slow"
-            f"{', but not of sums, which grow with the days' if question.name == 'stats' else ''}",
+            f"{', but not where all that nobody has analysed is counted' if question.name == 'stats' else ''}",
         )
         for question in _QUESTIONS
         if question.name in asked
@@ -225,7 +225,7 @@ def _win_rate(lab: Lab, count: int, size: str) -> list[Case]:
     return [
         Case(
             COMPONENT, "win-rate", "us/call", 1, partial(_rates, lab, count, size), compares_builds=False,
-            note=f"{note}: baseline asks each row of the summaries, optimized the sums of the days that the file keeps "
+            note=f"{note}: baseline asks each row of the summaries, optimized the sums over all days that the file keeps "
             "in either build",
         ),
         Case(

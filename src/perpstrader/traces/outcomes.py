@@ -59,18 +59,23 @@ class Bin(msgspec.Struct, frozen=True, kw_only=True):
 def outcomes(
     connection: apsw.Connection, by: Sequence[str], since_ms: int | None, until_ms: int | None
 ) -> tuple[Outcome, ...]:
-    """The outcomes of whole days, grouped; reads ``daily`` alone, whose size does not grow with the traces."""
+    """The outcomes of whole days, grouped; reads sums alone, whose number does not grow with the traces.
+
+    Without a span the sums of all days together are read, whose number does not grow with the days either.
+    """
     unknown = [name for name in by if name not in COLUMNS]
     if unknown:
         raise TraceError(f"outcomes cannot be told by {unknown[0]!r}; by one of {', '.join(COLUMNS)}")
     names = ", ".join(by)
     group = f" GROUP BY {names} ORDER BY {names}" if by else ""
     first, last = (since_ms or 0) // _DAY_MS, (_FOREVER if until_ms is None else until_ms) // _DAY_MS
+    all_days = since_ms is None and until_ms is None and "day" not in by
+    source, days = ("overall", ()) if all_days else ("daily WHERE day BETWEEN ? AND ?", (first, last))
     sql = (
         f"SELECT sum(n), sum(executed), sum(failed), sum(ended), sum(wins), sum(won_micro_usd), sum(net_micro_usd)"
-        f"{', ' * bool(by)}{names} FROM daily WHERE day BETWEEN ? AND ?{group}"
+        f"{', ' * bool(by)}{names} FROM {source}{group}"
     )
-    rows: list[tuple[Any, ...]] = connection.execute(sql, (first, last)).fetchall()
+    rows: list[tuple[Any, ...]] = connection.execute(sql, days).fetchall()
     return tuple(outcome_of(dict(zip(by, row[7:], strict=True)), *row[:7]) for row in rows if row[0])
 
 

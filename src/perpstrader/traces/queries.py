@@ -178,7 +178,7 @@ def near(connection: apsw.Connection, time_ms: int, symbol: str, within_ms: int)
 
 
 def stats(connection: apsw.Connection, counters: Counters) -> TraceStats:
-    """Totals of what the file holds, from the sums of its days."""
+    """Totals of what the file holds, from the sums that it keeps."""
     kinds: dict[str, int] = {}
     verdicts: dict[str, int] = {}
     reasons: dict[str, int] = {}
@@ -187,7 +187,7 @@ def stats(connection: apsw.Connection, counters: Counters) -> TraceStats:
     total = executed = failed = 0
     groups = (
         "SELECT kind, verdict, reason, symbol, strategy, sum(n - gone_n) AS there, sum(executed - gone_executed),"
-        " sum(failed - gone_failed) FROM daily GROUP BY 1, 2, 3, 4, 5 HAVING there > 0 ORDER BY 1, 2, 3, 4, 5"
+        " sum(failed - gone_failed) FROM overall GROUP BY 1, 2, 3, 4, 5 HAVING there > 0 ORDER BY 1, 2, 3, 4, 5"
     )
     for kind, verdict, reason, symbol, strategy, count, orders, errors in connection.execute(groups):
         total, executed, failed = total + count, executed + orders, failed + errors

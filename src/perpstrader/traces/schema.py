@@ -174,7 +174,34 @@ _V6: Final = (
         sha256 TEXT NOT NULL, before BLOB NOT NULL, digest BLOB NOT NULL) STRICT""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5, _V6)
+_OVERALL_KEY: Final = "symbol, strategy, regime, kind, verdict, reason"
+SUMS: Final = (
+    "n", "executed", "failed", "ended", "wins", "net_micro_usd", "won_micro_usd", "gone_n", "gone_executed",
+    "gone_failed",
+)  # fmt: skip
+"""What is summed, of a day and of all days."""
+
+# The days together, kept by the file as well: what is asked about all of them does not grow with their number.
+_V7: Final = (
+    f"""CREATE TABLE overall (
+        symbol TEXT NOT NULL, strategy TEXT NOT NULL, regime TEXT NOT NULL, kind TEXT NOT NULL, verdict TEXT NOT NULL,
+        reason TEXT NOT NULL, {", ".join(f"{name} INTEGER NOT NULL" for name in SUMS)},
+        PRIMARY KEY ({_OVERALL_KEY})) STRICT, WITHOUT ROWID""",
+    f"""INSERT INTO overall ({_OVERALL_KEY}, {", ".join(SUMS)})
+        SELECT {_OVERALL_KEY}, {", ".join(f"sum({name})" for name in SUMS)} FROM daily GROUP BY 1, 2, 3, 4, 5, 6""",
+    f"""CREATE TRIGGER overall_insert AFTER INSERT ON daily BEGIN
+        INSERT INTO overall ({_OVERALL_KEY}, {", ".join(SUMS)}) VALUES (new.symbol, new.strategy, new.regime, new.kind,
+        new.verdict, new.reason, {", ".join(f"new.{name}" for name in SUMS)})
+        ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)};
+        END""",
+    f"""CREATE TRIGGER overall_update AFTER UPDATE ON daily BEGIN
+        UPDATE overall SET {", ".join(f"{name} = {name} + new.{name} - old.{name}" for name in SUMS)}
+        WHERE symbol = new.symbol AND strategy = new.strategy AND regime = new.regime AND kind = new.kind
+        AND verdict = new.verdict AND reason = new.reason;
+        END""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5, _V6, _V7)
 """Step n (from 1) leads from version n - 1 to version n; none is ever edited once released."""
 
 VERSION: Final = len(MIGRATIONS)
@@ -197,6 +224,7 @@ DOWN: Final[tuple[tuple[str, ...], ...]] = (
         "DELETE FROM meta WHERE key = 'bars_swept'",
     ),
     ("DROP TABLE cold_part", "DELETE FROM meta WHERE key = 'thawed_ms'"),
+    ("DROP TRIGGER overall_insert", "DROP TRIGGER overall_update", "DROP TABLE overall"),
 )  # fmt: skip
 """Step n (from 1) leads from version n back to version n - 1; ``traces.migrations`` first makes the payloads readable
 for it. There is no step below 1.

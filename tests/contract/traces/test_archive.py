@@ -21,7 +21,7 @@ from perpstrader.traces import TraceError, cold
 from perpstrader.traces.records import MIN_RETENTION_MS, Retention
 
 DAY = MIN_RETENTION_MS
-TABLES = ("trace", "payload", "daily", "meta", "cycle_note", "dead_letter")
+TABLES = ("trace", "payload", "daily", "overall", "meta", "cycle_note", "dead_letter")
 
 
 @pytest.fixture(params=sorted(OPENERS), scope="module")

@@ -16,7 +16,7 @@ from perpstrader.traces import TraceRejectedError, sample_trace
 from perpstrader.traces.batches import BatchLimits
 from perpstrader.traces.store import TraceStore
 
-TABLES = ("trace", "payload", "daily", "dead_letter")
+TABLES = ("trace", "payload", "daily", "overall", "dead_letter")
 
 
 def written(listed: list[Trace], *, together: bool) -> tuple[list[str], dict[str, list[Any]]]:

@@ -12,6 +12,8 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.contract.traces.samples import BAR_MS, START_MS, candle, executed, refused, signal, trace
 
 from perpstrader.domain import Reason, Side, Trace, TraceKind
@@ -84,6 +86,41 @@ def test_outcomes_of_some_days_leave_out_the_others(opener: Opener) -> None:
         assert await store.outcomes(since_ms=START_MS + 5 * DAY_MS) == ()
 
     with_store(opener, [ended(1, "1"), ended(2, "7", accepted_ms=START_MS + 2 * DAY_MS)], body)
+
+
+_SUMS_OF_DAYS = (
+    f"SELECT {', '.join(['symbol, strategy, regime, kind, verdict, reason', *(f'sum({one})' for one in schema.SUMS)])}"
+    " FROM daily GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
+)
+
+_SUMS_OF_ALL = (
+    f"SELECT symbol, strategy, regime, kind, verdict, reason, {', '.join(schema.SUMS)} FROM overall"
+    " ORDER BY 1, 2, 3, 4, 5, 6"
+)
+
+
+@BOTH
+@given(data=st.data())
+def test_the_sums_of_all_days_are_always_those_of_the_days(opener: Opener, data: st.DataObject) -> None:
+    days, usd = st.integers(0, 3), st.sampled_from(["7.25", "-3", "0", None])
+    some = st.tuples(days, usd, st.sampled_from(["trend", "other"]), st.booleans())
+    listed = data.draw(st.lists(some, min_size=1, max_size=12))
+    later = data.draw(st.lists(st.tuples(st.integers(1, len(listed)), st.sampled_from(["1", "-8.5"])), max_size=6))
+    kept = data.draw(st.integers(1, 4))
+    traces = [
+        ended(number, made if is_executed else None, strategy=strategy, accepted_ms=START_MS + day * DAY_MS)
+        for number, (day, made, strategy, is_executed) in enumerate(listed, start=1)
+    ]
+
+    async def body(store: Any) -> None:
+        for number, made in later:
+            await store.attach_outcome(f"t{number:06d}", Decimal(made), START_MS)
+        await store.prune(before_ms=START_MS + (max(day for day, *_ in listed) - kept) * DAY_MS)
+        days = await store._read(lambda connection: connection.execute(_SUMS_OF_DAYS).fetchall())
+        assert days == await store._read(lambda connection: connection.execute(_SUMS_OF_ALL).fetchall())
+        assert await store.outcomes(("strategy",)) == await store.outcomes(("strategy",), since_ms=0)
+
+    with_store(opener, traces, body)
 
 
 def test_a_file_from_before_learns_what_was_won(tmp_path: Path) -> None:
