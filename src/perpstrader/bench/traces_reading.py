@@ -225,8 +225,8 @@ def _win_rate(lab: Lab, count: int, size: str) -> list[Case]:
     return [
         Case(
             COMPONENT, "win-rate", "us/call", 1, partial(_rates, lab, count, size), compares_builds=False,
-            note=f"{note}: baseline asks each row of the summaries, optimized the sums over all days that the file keeps "
-            "in either build",
+            note=f"{note}: baseline asks each row of the summaries, optimized the sums over all days that the file "
+            "keeps in either build",
         ),
         Case(
             COMPONENT, "win-rate-parquet", "us/call", 1, partial(_rates_of_parquet, lab, count, size),
