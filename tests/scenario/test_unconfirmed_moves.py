@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.scenario.kit import Stage, go, play
 from tests.scenario.market import Bar, calm
 
 from perpstrader.domain import Order, ProtectiveStop, Purpose, Side
+from perpstrader.execution.orders import OrderTracker
 from perpstrader.execution.positions import Holding
 from perpstrader.execution.protection import Protector
 from perpstrader.venue.contract import OrderGroup, OrderRecord
@@ -52,6 +54,46 @@ def test_S22_a_stop_is_not_placed_further_away_than_a_move_that_was_not_confirme
 def test_S22_the_proof_fails_where_only_the_plan_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Protector, "_tighter_at_the_venue", lambda *_: None)
     triggers = _moved_and_not_confirmed()
+    assert triggers != sorted(triggers)
+
+
+def _moved_and_taken_back_while_dead(tmp_path: Path) -> list[int]:
+    """The triggers of every stop that the venue took; the trader dies before it learns that its move has arrived."""
+
+    async def act(stage: Stage) -> list[int]:
+        await stage.bar(2)
+        [old] = stage.listed("BTC", "stop")
+        client = stage.trader.execution.desk.client
+        order = client.order
+
+        async def blind(cloid: str) -> Any:
+            return await order(cloid) if cloid == old.cloid else OrderRecord(group=OrderGroup.MISSING, status="none")
+
+        client.order = blind  # type: ignore[method-assign]
+        await stage.bar(3)
+        assert len(stage.listed("BTC", "stop")) == 2, "the new one rests beside the old one"
+        await stage.crash()
+        for one in (old, *stage.listed("BTC", "stop")):
+            stage.engine.cancel(stage.user, "BTC", one.oid, stage.clock.now_ms())
+        await stage.start_again()
+        await stage.seconds(20)
+        return [sent.trigger.trigger_px for sent in stage.sent("BTC", "stop") if sent.trigger is not None]
+
+    market = {"BTC": [*calm(60_000, 3), *RISE]}
+    script = {"alpha": {("BTC", 1): go(Side.LONG, 58_800, 66_000)}}
+    return play(market, script, act, state_path=tmp_path / "state.db")
+
+
+def test_S22_a_stop_is_not_placed_further_away_than_a_move_that_was_taken_back_while_nobody_ran(tmp_path: Path) -> None:
+    """A campaign's find: the trader knew the level before the move alone."""
+    triggers = _moved_and_taken_back_while_dead(tmp_path)
+    assert len(triggers) >= 3
+    assert triggers == sorted(triggers)
+
+
+def test_S22_that_proof_fails_where_only_live_stops_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(OrderTracker, "once_rested", lambda *_: [])
+    triggers = _moved_and_taken_back_while_dead(tmp_path)
     assert triggers != sorted(triggers)
 
 

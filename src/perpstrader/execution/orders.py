@@ -55,6 +55,15 @@ class OrderTracker:
             and (purpose is None or order.intent.purpose is purpose)
         ]
 
+    def once_rested(self, symbol: str, episode: str, purpose: Purpose) -> list[Order]:
+        """Orders of an episode that the venue had taken and that were cancelled since, as far as they are known."""
+        return [
+            order
+            for order in map(self._by_cloid.__getitem__, self._terminal)
+            if order.status is OrderStatus.CANCELED and order.oid is not None and order.intent.symbol == symbol
+            and order.intent.purpose is purpose and order.intent.episode == episode
+        ]  # fmt: skip
+
     def update(self, cloid: str, **changes: object) -> Order | None:
         """Change fields of a known order; a terminal state is never left again, fills excepted."""
         order = self._by_cloid.get(cloid)

@@ -256,9 +256,12 @@ class Protector:
             self._desk.pool.spawn(f"fills-{order.cloid}", self._fills.complete(order.cloid, record.status_ms))
 
     def _tighter_at_the_venue(self, holding: Holding, planned: Order) -> Decimal | None:
-        """Where a stop of a move that nobody could confirm may rest: the next one may not lie further away (S22)."""
-        orders = [o for o in self._desk.orders.live(holding.symbol, Purpose.STOP) if looseness(o) < looseness(planned)]
-        nearest = min(orders, key=looseness, default=None)
+        """Where a stop of a move that nobody could confirm may rest, or rested until somebody took it back: the next
+        one may not lie further away (S22).
+        """
+        symbol, orders = holding.symbol, self._desk.orders
+        stops = orders.live(symbol, Purpose.STOP) + orders.once_rested(symbol, holding.episode, Purpose.STOP)
+        nearest = min((o for o in stops if looseness(o) < looseness(planned)), key=looseness, default=None)
         mark = self._desk.prices.mark(holding.symbol)
         if nearest is None or nearest.intent.trigger is None or mark is None:
             return None

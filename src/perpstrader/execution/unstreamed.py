@@ -7,7 +7,8 @@ away for half a minute, and longer than the deadline of protection, although the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from perpstrader.domain import VenueError
@@ -19,14 +20,20 @@ from perpstrader.venue.contract import OrderGroup, OrderRecord
 
 ACCOUNT_EVERY_MS: Final = 2_000
 """The account costs 2 of a minute's weight of 1,200 (API sheet 5.1), and says whether a position has changed."""
-STOPS_EVERY_MS: Final = 4_000
+STOPS_EVERY_MS: Final = 3_000
 """So that a stop that is gone is noticed, and replaced, within the five seconds of the deadline."""
+_COMPARE_EVERY_MS: Final = 4_000
+_PATIENCE_S: Final = 3.0
+"""A look whose answers are late is given up: the next one may have them sooner."""
 _RECORDS_UP_TO: Final = 9
 """A stop's own record costs 2 as well, the list of all orders 20."""
 
 
 class UnstreamedLook:
-    """Looks by requests while the stream is down and something is held; at most one look runs at a time."""
+    """Looks by requests while something is held and the stream is down, or what it missed has not been read yet.
+
+    At most one look runs at a time, and none where ``has_room`` says that protection needs the rest of the weight.
+    """
 
     def __init__(
         self,
@@ -46,35 +53,55 @@ class UnstreamedLook:
         self._compare = compare
         self._look_at_list = look_at_list
         self._on_record = on_record
+        self.has_room: Callable[[], bool] = lambda: True
         self._looking = False
-        self._account_ms = self._stops_ms = 0
+        self._account_ms = self._stops_ms = self._compared_ms = 0
 
     def look(self) -> None:
-        """To be called about once a second; what has changed is compared with the venue's records at once."""
-        if self._view.in_touch or self._looking or not (self._desk.positions.holdings or self._desk.orders.live()):
+        """To be called about once a second."""
+        sees_all = self._view.in_touch and self._view.reconciled
+        if sees_all or self._looking or not (self._desk.positions.holdings or self._desk.orders.live()):
             return
-        if self._desk.clock.now_ms() - self._account_ms >= ACCOUNT_EVERY_MS:
+        now_ms, looks = self._desk.clock.now_ms(), list[Callable[[], Awaitable[None]]]()
+        if now_ms - self._account_ms >= ACCOUNT_EVERY_MS and not self._view.in_touch and self.has_room():
+            self._account_ms = now_ms
+            looks.append(self._look_at_account)
+        if now_ms - self._stops_ms >= STOPS_EVERY_MS and self.has_room():
+            self._stops_ms = now_ms
+            looks.append(self._look_at_stops)
+        if looks:
             self._looking = True
-            self._desk.pool.spawn("unstreamed-look", self._look())
+            self._desk.pool.spawn("unstreamed-look", self._look(looks))
 
-    async def _look(self) -> None:
+    async def _look(self, looks: Sequence[Callable[[], Awaitable[None]]]) -> None:
         try:
-            self._account_ms = self._desk.clock.now_ms()
-            if not self._account.agrees(await self._account.refresh()):
-                await self._compare()
-            elif self._account_ms - self._stops_ms >= STOPS_EVERY_MS:
-                self._stops_ms = self._account_ms
-                await self._look_at_stops()
-        except VenueError:
-            return  # the next look is soon; how long the venue is away is counted by whoever asks it
+            async with asyncio.timeout(_PATIENCE_S):
+                await asyncio.gather(*(one() for one in looks))
+        except TimeoutError:
+            return
         finally:
             self._looking = False
+
+    async def _look_at_account(self) -> None:
+        """A position that has changed is compared with the venue's records at once, and beside the next looks."""
+        try:
+            state = await self._account.refresh()
+        except VenueError:
+            return  # the next look is soon; how long the venue is away is counted by whoever asks it
+        now_ms = self._desk.clock.now_ms()
+        if not self._account.agrees(state) and now_ms - self._compared_ms >= _COMPARE_EVERY_MS:
+            self._compared_ms = now_ms
+            self._desk.pool.spawn("unstreamed-compare", self._compared())
+
+    async def _compared(self) -> None:
+        await self._compare()
 
     async def _look_at_stops(self) -> None:
         stops = [self._protector.stop_of(symbol) for symbol in self._desk.positions.holdings]
         cloids = [stop.cloid for stop in stops if stop is not None]
         if len(cloids) > _RECORDS_UP_TO:
-            await self._look_at_list()
+            with contextlib.suppress(VenueError):
+                await self._look_at_list()
             return
         for cloid, record in zip(cloids, await asyncio.gather(*map(self._desk.look_up, cloids)), strict=True):
             if record is not None and record.group is not OrderGroup.MISSING:

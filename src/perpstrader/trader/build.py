@@ -173,9 +173,12 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
 
 
 def _watch_budget(monitor: PerformanceMonitor, trader: Trader, budgeted: BudgetedTransport) -> None:
-    """What is left of the budgets: for the monitor, and the address's for decisions as soon as an action is sent."""
+    """What is left of the budgets: for the monitor, for looks that can wait, and the address's for decisions as soon as
+    an action is sent.
+    """
     view, address = trader.execution.view, budgeted.address
     address.on_left = lambda left: setattr(view, "address_budget_left", left)
+    trader.execution.unstreamed.has_room = budgeted.ip.has_light_to_spare
     monitor.watch_level("ip_weight", lambda: budgeted.ip.spent)
     monitor.watch_count("requests_kept_back", lambda: budgeted.ip.kept_back + address.kept_back)
     monitor.watch_count("requests_refused", lambda: budgeted.ip.refusals)

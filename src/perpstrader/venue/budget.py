@@ -48,6 +48,8 @@ START_WEIGHT: Final = 100
 _START_ROOM: Final = 300
 """What a start reads until its positions are protected, with room for what else is asked for then."""
 
+_LIGHT_READ: Final = 2
+
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -202,6 +204,18 @@ class IpBudget:
             if self._windows[Share.LIGHT].spent(now) + weight <= self._light:
                 return self._charge(Share.LIGHT, weight)
         raise self._no_room(f"{self.spent} of {self.limit} of weight a minute are spent")
+
+    def has_light_to_spare(self) -> bool:
+        """Whether a light read that can be left out would leave half of their share to those by which a stop is
+        confirmed.
+        """
+        now = self.now_ms()
+        if self.spent + _LIGHT_READ > self._but_exits:
+            return False
+        is_free = not (self._urgent or self._patient)
+        if is_free and self._windows[Share.READS].spent(now) + _LIGHT_READ <= self._reads:
+            return True
+        return self._windows[Share.LIGHT].spent(now) + _LIGHT_READ <= self._light // 2
 
     async def take_read(self, weight: int, most: int, timeout_s: float, *, patient: bool) -> Charge:
         """Room for ``most``, of which ``weight`` is certain.
