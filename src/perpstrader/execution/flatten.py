@@ -19,6 +19,7 @@ from perpstrader.venue.contract import AccountState
 _PATIENCE_S: Final = 60.0
 _LEAST_S: Final = 2.0
 _TELL_EVERY_S: Final = 5.0
+_ASK_AGAIN_S: Final = 1.0
 
 
 class FlattenReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,13 +53,13 @@ async def flatten(
             canceled = cancels.result()
         else:
             failed.append("entries: not all of them are shown to be cancelled")
-    state = await _read(account, patience)
+    state = await _read(desk, account, patience)
     _take_in_unknown(desk, state, symbols)
     late = [s for s in symbols if s in desk.positions.holdings]
     if late and state is not None:
         more, failed_late = await _close(desk, late, exits, f"{reason} (found at the end)", patience)
         reports, failed = reports + more, failed + [text for text in failed_late if text not in failed]
-        state = await _read(account, patience)
+        state = await _read(desk, account, patience)
     remaining = tuple(s for s in symbols if s in (desk.positions.holdings if state is None else state.positions))
     if state is None:
         failed.append("the venue could not be asked what is left; its answer is asked for again by the comparison")
@@ -112,11 +113,13 @@ async def _wait(desk: Desk, running: dict[str, asyncio.Task[ExitReport]], patien
         desk.say("flatten-goes-on", "", f"{len(still)} of {len(running)} not closed yet: {', '.join(still)}")
 
 
-async def _read(account: AccountWatch, patience: _Patience) -> AccountState | None:
-    """The account as the venue shows it, ``None`` where it does not answer in time."""
+async def _read(desk: Desk, account: AccountWatch, patience: _Patience) -> AccountState | None:
+    """The account as the venue shows it, asked for until it is there; ``None`` where it does not answer in time."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(patience.left_s):
-            return await account.try_refresh()
+            while (state := await account.try_refresh()) is None:
+                await desk.clock.sleep(_ASK_AGAIN_S)
+            return state
     return None
 
 

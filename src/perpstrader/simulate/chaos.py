@@ -57,7 +57,7 @@ class PlannedFaults:
         return fate
 
     def of_frame(self, frame: bytes) -> FrameFate:
-        """See ``Faults``; one that is frozen says nothing of it, and is out of reach until the trader has another one.
+        """See ``Faults``; one that is frozen says nothing of it, and is out of reach until the trader gives it up.
 
         One that ended is known to be down: what it would tell is asked for by request, so it excuses nothing.
         """
@@ -76,6 +76,23 @@ class PlannedFaults:
     def _note(self, kind: FaultKind | None) -> None:
         if kind in self.landed and self._is_at_stake():
             self.landed[kind] += 1
+
+
+class _Given:
+    """A socket that the trader holds; once it gives it up it knows that it has no stream, which excuses nothing."""
+
+    def __init__(self, inner: Socket, given_up: Callable[[], None]) -> None:
+        self._inner = inner
+        self._given_up = given_up
+
+    def send(self, frame: bytes) -> None:
+        """See ``Socket``."""
+        self._inner.send(frame)
+
+    async def close(self) -> None:
+        """See ``Socket``."""
+        self._given_up()
+        await self._inner.close()
 
 
 class MortalTransport:
@@ -133,11 +150,12 @@ class MortalTransport:
 
         def close(reason: str) -> None:
             if not self._dead:
+                self._reach.regain(STREAM)
                 on_close(reason)
 
         socket = await self._inner.open_socket(frame, close)
         self._reach.regain(STREAM)
-        return socket
+        return _Given(socket, lambda: self._reach.regain(STREAM))
 
     async def close(self) -> None:
         """See ``Transport``."""

@@ -220,7 +220,7 @@ class Commands:
         text = (
             "all positions are closed, as the venue shows"
             if report.verified_flat
-            else f"not flat: {', '.join(report.remaining)}"
+            else f"not flat: {', '.join(report.remaining) or '; '.join(report.failed)}"
         )
         details = msgspec.to_builtins(report)
         return await self._record("flatten", {}, actor, reason, report.verified_flat, text, details=details, key=key)

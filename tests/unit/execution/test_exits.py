@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 from tests.unit.execution.world import World, play
 
-from perpstrader.domain import HaltKind, OrderStatus, Purpose, Reason, Refusal, Side
+from perpstrader.domain import HaltKind, OrderStatus, Purpose, Reason, Refusal, Side, VenueError
+from perpstrader.execution.account import AccountWatch
 from perpstrader.execution.exits import ExitDesk
 from perpstrader.venue import contract as c
 from perpstrader.venue.wire.errors import ErrorCode
@@ -383,6 +384,29 @@ def test_S05_flatten_closes_what_the_venue_holds_and_our_book_does_not() -> None
         assert report.verified_flat
         assert w.venue.positions["ETH"] == 0
         assert all(kind is not HaltKind.RECONCILIATION for kind, _ in w.halts)
+
+    play(act)
+
+
+@pytest.mark.parametrize(("lost", "verified"), [(2, True), (10_000, False)])
+def test_S05_the_account_is_asked_for_until_it_shows_that_nothing_is_left(
+    lost: int, verified: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(w: World) -> None:
+        await w.enter("BTC")
+        refresh, away = AccountWatch.refresh, [VenueError("no answer")] * lost
+
+        async def sometimes(self: AccountWatch) -> c.AccountState:
+            if away:
+                raise away.pop()
+            return await refresh(self)
+
+        monkeypatch.setattr(AccountWatch, "refresh", sometimes)
+        begun_ms = w.clock.now_ms()
+        report = await w.execution.flatten("test")
+        assert report.verified_flat is verified
+        assert bool(report.failed) is not verified
+        assert w.clock.now_ms() - begun_ms < 70_000
 
     play(act)
 
