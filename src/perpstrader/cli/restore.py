@@ -40,7 +40,7 @@ def restore(
     for line in manifest.lines():
         print(f"  {line}")
     print("  new orders bear a new epoch; entries are halted, because what was halted since the backup is not known")
-    print(f"  next: perpstrader run --data-dir {data_dir}, look, then perpstrader resume --reason TEXT")
+    print(f"  next: perpstrader run --data-dir {data_dir}, look, then perpstrader resume --reason TEXT --yes")
 
 
 def _halt(folder: Path, manifest: Manifest) -> None:

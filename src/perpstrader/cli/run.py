@@ -52,7 +52,7 @@ def run(
         list[str] | None, typer.Option(help="A shipped name, module:Class or file.py:Class; may be repeated.")
     ] = None,
     feed: Annotated[
-        str | None, typer.Option(metavar="synthetic", help="The paper exchange's market; `replay` takes recorded ones.")
+        str | None, typer.Option(metavar="synthetic|live", help="The exchange's market; `replay` takes recorded ones.")
     ] = None,
     bar: Annotated[str | None, typer.Option(metavar="TIME", help="Length of the bars that are decided on.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the generated market.")] = None,

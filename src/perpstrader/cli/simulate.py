@@ -45,6 +45,8 @@ def _show(outcome: CampaignOutcome, start: int) -> None:
         f"{plural(line['seeds'], 'world')} (seeds {start} to {start + line['seeds'] - 1}): "
         f"{hours:.1f} h of virtual time, {plural(line['orders'], 'order')}, {plural(line['violations'], 'violation')}"
     )
+    if not line["orders"]:
+        print("no order was sent, so next to nothing was tried: take more seeds")
     landed = [(name.replace("_", " "), str(count)) for name, count in line["faults"].items()]
     show_table(console, "Faults that landed", ("fault", "times"), landed, "No fault landed.")
     judged = [(name, str(count)) for name, count in line["evaluated"].items()]

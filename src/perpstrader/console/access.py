@@ -83,7 +83,8 @@ class Gate:
         elif _is_open(scope["path"]) or hmac.compare_digest(headers.get(b"authorization", b""), self._expected):
             await self._app(scope, receive, send)
         else:
-            await _answer(send, 401, "a token is needed: send 'Authorization: Bearer …' from the file 'token'")
+            text = "a token is needed: send 'Authorization: Bearer …' from the file 'token' in the data directory"
+            await _answer(send, 401, text)
 
 
 def _is_open(path: str) -> bool:

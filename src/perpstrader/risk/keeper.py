@@ -336,8 +336,8 @@ class RiskKeeper:
         drawdown = losses.drawdown_fraction(peak, equity_usd)
         if peak is not None and drawdown is not None and drawdown > self._limits.max_drawdown_fraction:
             reason = (
-                f"equity {plain(usd(equity_usd))} USD is {drawdown:.4f} under its peak of {plain(usd(peak))} USD, "
-                f"limit {plain(self._limits.max_drawdown_fraction)}"
+                f"equity {equity_usd:.2f} USD is {drawdown:.2%} under its peak of {peak:.2f} USD, "
+                f"limit {plain(self._limits.max_drawdown_fraction * 100)}%"
             )
             self._trip(HaltKind.DRAWDOWN, reason, flatten=True)
 

@@ -233,7 +233,7 @@ class RolloutSettings(Section):
 
 
 class ConsoleSettings(Section):
-    """The control port and its page."""
+    """The control port."""
 
     enabled: bool = setting(True, "Whether the control port is served.")
     host: Host = setting("127.0.0.1", "Address it listens on; beyond loopback it wants TLS.", unit="host")

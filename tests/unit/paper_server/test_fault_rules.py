@@ -203,6 +203,19 @@ def test_a_post_only_window_opens_and_closes() -> None:
     at_the_desk(story)
 
 
+def test_what_was_for_a_while_ends_when_other_rules_are_set() -> None:
+    async def story(desk: Desk) -> None:
+        Own().at(desk)
+        for rule in ("post_only=1@10s", "clock_skew=1@3s"):
+            assert desk.venue.happen(parse(rule))
+        assert desk.venue.mischief is not None
+        desk.venue.mischief.end()
+        assert int((await desk.info("exchangeStatus"))["time"]) == desk.clock.now_ms()
+        assert "filled" in await desk.order("buy", str(round(await desk.mid() * 1.05)), "0.01", "Ioc")
+
+    at_the_desk(story)
+
+
 def test_a_wrong_clock_shows_in_every_answer_and_becomes_right_again() -> None:
     async def story(desk: Desk) -> None:
         Own().at(desk)

@@ -186,6 +186,7 @@ class _Endpoints:
                 order = msgspec.json.decode(await request.read(), type=_FaultOrder)
                 if order.rules is not None:
                     mischief.faults.set_rules([parse(text) for text in order.rules])
+                    mischief.end()
                     mischief.remember(self._venue.engine.users())
                 if order.now is not None:
                     happened = self._venue.happen(parse(order.now if "=" in order.now else f"{order.now}=1"))

@@ -77,6 +77,12 @@ class Mischief:
         for rule in self.faults.of_venue(max(elapsed_ms, 0)):
             self.happen(rule)
 
+    def end(self) -> None:
+        """What was for a while ends now: post-only windows, a wrong clock."""
+        if self._post_only_until_ms:
+            self._world.exchange.set_post_only(False)
+        self._post_only_until_ms = self._skewed_until_ms = self._clock.skew_ms = 0
+
     def happen(self, rule: FaultRule) -> bool:
         """Let it happen now; whether there was anything that it could happen to."""
         now_ms = self._true_clock.now_ms()
