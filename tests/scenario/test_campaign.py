@@ -240,7 +240,7 @@ def limit_at_the_trigger(order: Order, request: OrderRequest) -> OrderRequest:
 
 
 def stops_drift_away(patch: pytest.MonkeyPatch) -> None:
-    """Each time a stop is placed it lies a little further away."""
+    """Each time a stop is placed it lies a little further away, and nobody remembers where the last ones lay."""
     plan = Protector._plan
 
     def wider(protector: Protector, holding: Holding) -> Levels:
@@ -254,6 +254,7 @@ def stops_drift_away(patch: pytest.MonkeyPatch) -> None:
         return holding.plan
 
     patch.setattr(Protector, "_plan", wider)
+    patch.setattr(Protector, "_tighter_at_the_venue", lambda *_: None)
 
 
 def enters_blind(patch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     journal = Journal(deps.store, deps.clock, wiring.failed, stages.state_commit)
     breakers = await make_breakers(settings, deps.clock, deps.rng, deps.store, journal, wiring.failed)
     recorder.watch = breakers.watch(TRACES)
-    messages = MessageBudget(deps.clock)
+    messages, interval = MessageBudget(deps.clock), interval_name(settings.bar_ms)
     route = routed(deps.transport, deps.clock, settings.client, messages)
     transport = GuardedTransport(route, breakers.watch(VENUE))
     budgeted = await _budgeted(settings, deps, transport, journal)
@@ -162,7 +162,6 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     )  # fmt: skip
     trader.agent, trader.shipper = await _agent(settings, deps, desk), await _shipper(settings, deps, desk, recorder)
     _surround(settings, deps, trader, risk, runners, breakers, transport)
-    interval = interval_name(settings.bar_ms)
     trader.streams = _streams(settings, deps, route, client, trader, symbols, interval, wiring, pool, messages)
     trader.warm_up = WarmUp(client, market, symbols, interval, settings.bar_ms, wiring.note)
     watch_reads(monitor, client)
