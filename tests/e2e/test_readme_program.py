@@ -26,6 +26,8 @@ def test_the_ten_line_program_of_the_readme_runs_and_explains_its_signal(tmp_pat
     assert done.returncode == 0, done.stderr
     assert "filled" in done.stdout or "refused" in done.stdout
     assert "Rules:" in done.stdout
+    if "filled" in done.stdout:
+        assert "Entry sent" in done.stdout, "what the signal led to is in the record when the answer names it"
     assert (tmp_path / "demo-data" / "traces.db").exists()
 
 

@@ -63,8 +63,9 @@ def confirm(word: str, consequence: str, *, yes: bool) -> None:
         raise CliError(f"{word} was not confirmed; nothing was done")
 
 
-def reason_for(command: str, reason: str) -> str:
-    """The reason, which has to be given."""
+def reason_for(command: str, reason: str, *, confirmed: bool = True) -> str:
+    """The reason, which has to be given; what is to be ``confirmed`` and cannot be here is told in the same breath."""
     if not reason.strip():
-        raise CliError(f"{command} needs a reason, which is recorded: --reason TEXT", ExitCode.USAGE)
+        asked = "" if confirmed or sys.stdin.isatty() else ", and --yes where nobody is there to confirm it"
+        raise CliError(f"{command} needs a reason, which is recorded: --reason TEXT{asked}", ExitCode.USAGE)
     return reason

@@ -25,7 +25,7 @@ def flatten(
     config: Config = None,
 ) -> None:
     """Halt entries, cancel them, close every position at market, verify, and say what happened to each."""
-    reason = reason_for("flatten", reason)
+    reason = reason_for("flatten", reason, confirmed=yes)
     folder = place(data_dir, config)
     control = need_trader(find(folder), folder, "close positions")
     prepared = control.post("/api/prepare", {"action": "flatten", "arguments": {"reason": reason}})

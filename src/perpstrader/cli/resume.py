@@ -17,7 +17,7 @@ def resume(
     reason: Reason = "", yes: Yes = False, as_json: Json = False, data_dir: DataDir = None, config: Config = None
 ) -> None:
     """Release halts after a confirmation; the reason is recorded. What time alone releases stays in force."""
-    reason = reason_for("resume", reason)
+    reason = reason_for("resume", reason, confirmed=yes)
     folder = place(data_dir, config)
     control = find(folder)
     if control is not None:

@@ -12,9 +12,9 @@ from perpstrader.cli.control import find
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, place
 from perpstrader.cli.output import print_json, short, show_table, terminal
+from perpstrader.domain.verdicts import UNKNOWN
 from perpstrader.domain.wording import against, moment_text, plural
 from perpstrader.risk.contract import PortfolioRisk, RiskMetrics
-from perpstrader.risk.rules.checks import UNKNOWN
 from perpstrader.trader.risking import RiskReport, StopRow
 
 app = typer.Typer(add_completion=False)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import enum
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from perpstrader.domain.signals import Signal
 from perpstrader.domain.wording import against
+
+UNKNOWN: Final = "unknown"
+"""The value of a rule whose input is not known."""
 
 
 class Reason(enum.StrEnum):

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from perpstrader.domain import ZERO, Approved, AssetSpec, Check, MoneyError, Reason, Refusal, Refused, Verdict
+from perpstrader.domain.verdicts import UNKNOWN
 from perpstrader.risk.case import Case, is_positive
 from perpstrader.risk.exposure import open_book, usd_limits
 from perpstrader.risk.liquidation import Exposure
 from perpstrader.risk.losses import HALF
-from perpstrader.risk.rules.checks import UNKNOWN, holds, show
+from perpstrader.risk.rules.checks import holds, show
 from perpstrader.risk.rules.churn import check_churn, check_duplicate
 from perpstrader.risk.rules.evidence import check_evidence, check_history
 from perpstrader.risk.rules.exposure import check_order, check_portfolio

@@ -6,6 +6,7 @@ It is made from the record alone, so that making it again gives the same, with w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -21,6 +22,8 @@ from perpstrader.traces.walk import walk
 DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1)
 _SHOWN: Final = 5
+_SEEN_BARS: Final = 400
+"""A later decision knows as many bars before its own, as the record keeps by default."""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,8 +132,11 @@ async def _read(store: TraceStore, day: date) -> _Day:
         if trace.errors and len(seen.errors) < _SHOWN:
             seen.errors.append(f"{trace.id}: {trace.errors[0]}")
     seen.ended.sort(key=lambda row: (row.outcome_usd, row.id))
-    async for trace in walk(store, until, until + (max(HORIZONS) + 1) * longest_ms):
-        seen.hindsight.see(trace, counts=False)
+    async with aclosing(walk(store, until, until + (max(HORIZONS) + _SEEN_BARS) * longest_ms)) as later:
+        async for trace in later:
+            if not seen.hindsight.is_waiting:
+                break
+            seen.hindsight.see(trace, counts=False)
     return seen
 
 

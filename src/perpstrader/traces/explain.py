@@ -9,7 +9,7 @@ from perpstrader.domain.market import MarketSnapshot
 from perpstrader.domain.orders import Order, Purpose
 from perpstrader.domain.signals import Action, Signal
 from perpstrader.domain.traces import StrategyView, Trace, TraceKind
-from perpstrader.domain.verdicts import Approved, Check, Refused
+from perpstrader.domain.verdicts import UNKNOWN, Approved, Check, Refused
 from perpstrader.domain.wording import against, plural
 from perpstrader.traces.life import ALONE, Life, timeline, what_came_of_it
 from perpstrader.traces.words import age, full_stop, moment, number, usd
@@ -148,7 +148,8 @@ def _rules(trace: Trace, brief: bool) -> Iterator[str]:
 
 def _check(check: Check) -> str:
     compared = against(check.value, check.limit, check.unit)
-    return f"  {'passed' if check.passed else 'FAILED'}  {check.rule}{f': {compared}' if compared else ''}"
+    word = "FAILED" if not check.passed else "not judged" if check.value == UNKNOWN else "passed"
+    return f"  {word}  {check.rule}{f': {compared}' if compared else ''}"
 
 
 def _verdict(trace: Trace) -> Iterator[str]:

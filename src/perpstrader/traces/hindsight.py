@@ -1,19 +1,21 @@
 """What refusals missed and spared: where the price stood 1, 5 and 20 bars after, as far as the record itself knows.
 
 The price of a decision is the close of the bar that it decided on, the price after is the close of the bar that a later
-trace of the same symbol and interval holds. Where no trace holds that bar nothing is known, and nothing is made up.
+decision of the same symbol and interval answered, or had seen before. Where none did nothing is known, and nothing is
+made up.
 Moves are in favour of what was wanted, before costs, as if held to that close whatever happened between.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from perpstrader.domain.market import INTERVAL_MS
+from perpstrader.domain.market import INTERVAL_MS, Candle
 from perpstrader.domain.signals import Action
 from perpstrader.domain.traces import Trace, TraceKind
 from perpstrader.domain.verdicts import Refused
@@ -68,23 +70,32 @@ class _Waiting(msgspec.Struct, frozen=True):
     sign: int
 
 
-_Bar = tuple[str, str, int]
+class _Series:
+    """The bars of one symbol and interval: which are waited for, by their end, and up to which all were looked at."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, list[_Waiting]] = {}
+        self.seen_ms = -1
 
 
 class Hindsight:
     """Is shown traces oldest first (``see``) and says in the end what became of the refused ones among them."""
 
     def __init__(self) -> None:
-        self._waiting: dict[_Bar, list[_Waiting]] = {}
+        self._series: dict[tuple[str, str], _Series] = {}
         self._tallies: dict[tuple[str, int], _Tally] = {}
 
+    @property
+    def is_waiting(self) -> bool:
+        """True while bars after refused decisions were not shown."""
+        return any(series.waiting for series in self._series.values())
+
     def see(self, trace: Trace, *, counts: bool = True) -> None:
-        """Take its bar as a price, and wait for later ones if it is a refused entry (and ``counts``)."""
+        """Take its bars as prices, and wait for later ones if it is a refused entry (and ``counts``)."""
         candle = trace.candle
+        series = self._series_of(candle) if candle is not None else _Series()
         if candle is not None:
-            for waiting in self._waiting.pop((candle.symbol, candle.interval, candle.close_ms), ()):
-                move = (candle.close - waiting.price) / waiting.price * waiting.sign
-                self._add(waiting.reason, waiting.bars, move)
+            self._look(series, trace, candle)
         verdict = trace.verdict
         if not counts or trace.kind is not TraceKind.DECISION or not isinstance(verdict, Refused):
             return
@@ -95,15 +106,16 @@ class Hindsight:
             if candle is None or candle.close <= 0 or candle.interval not in INTERVAL_MS:
                 self._add(reason, bars, None)
                 continue
-            bar = (candle.symbol, candle.interval, candle.close_ms + bars * INTERVAL_MS[candle.interval])
+            close_ms = candle.close_ms + bars * INTERVAL_MS[candle.interval]
             waiting = _Waiting(reason, bars, candle.close, verdict.signal.side.sign)
-            self._waiting.setdefault(bar, []).append(waiting)
+            series.waiting.setdefault(close_ms, []).append(waiting)
 
     def result(self) -> tuple[Spared, ...]:
         """By reason and horizon, all reasons together first; what is still waited for is not known."""
-        for bar in list(self._waiting):
-            for waiting in self._waiting.pop(bar):
+        for series in self._series.values():
+            for waiting in itertools.chain.from_iterable(series.waiting.values()):
                 self._add(waiting.reason, waiting.bars, None)
+            series.waiting.clear()
         return tuple(self._shown())
 
     def _shown(self) -> Iterator[Spared]:
@@ -119,6 +131,25 @@ class Hindsight:
             yield total.shown("", bars)
         for (reason, bars), tally in sorted(self._tallies.items()):
             yield tally.shown(reason, bars)
+
+    def _series_of(self, candle: Candle) -> _Series:
+        return self._series.setdefault((candle.symbol, candle.interval), _Series())
+
+    def _look(self, series: _Series, trace: Trace, candle: Candle) -> None:
+        """The bars of a decision that no decision before it had: its own, and what it saw, newest first."""
+        self._learn(series, candle)
+        history = trace.view.history if trace.view is not None else ()
+        for bar in reversed(history):
+            if bar.close_ms <= series.seen_ms or not series.waiting:
+                break
+            if (bar.symbol, bar.interval) == (candle.symbol, candle.interval):
+                self._learn(series, bar)
+        if history:
+            series.seen_ms = max(series.seen_ms, candle.close_ms)
+
+    def _learn(self, series: _Series, bar: Candle) -> None:
+        for waiting in series.waiting.pop(bar.close_ms, ()):
+            self._add(waiting.reason, waiting.bars, (bar.close - waiting.price) / waiting.price * waiting.sign)
 
     def _add(self, reason: str, bars: int, move: Decimal | None) -> None:
         self._tallies.setdefault((reason, bars), _Tally()).add(move)

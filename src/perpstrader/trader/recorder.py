@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from decimal import Decimal
 from typing import Final
 
@@ -278,7 +278,15 @@ class Recorder:
         await self._pool.drain()
 
     async def settle(self) -> None:
-        """What was handed in so far can be read, or a second has passed: an answer that names it may go out."""
+        """What was handed in so far can be read, or a second has passed: an answer that names it may go out.
+
+        A revision does not wait for its batch then: who asks why is told what became of the order, too.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                while self._revising:  # revisions are handed in by tasks of their own, in the next passes of the loop
+                    await self._clock.sleep(0)
+                await self._store.flush()
         await self._pool.settle(_SETTLE_S)
 
     async def flush(self) -> None:

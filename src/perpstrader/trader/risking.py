@@ -98,7 +98,8 @@ def _day(state: RiskState, equity_usd: Decimal, limits: RiskSettings, now_ms: in
     drawdown = losses.drawdown_fraction(state.peak_equity_usd, equity_usd)
     yield _known(Reason.DRAWDOWN, drawdown, limits.drawdown_halve_fraction, "of peak equity (halves sizes)")
     yield _known(Reason.DRAWDOWN, drawdown, limits.max_drawdown_fraction, "of peak equity (halts and flattens)")
-    yield at_most(Reason.LOSS_STREAK, state.loss_streak, limits.loss_streak_limit - 1, "losses in a row")
+    row = f"losses in a row ({limits.loss_streak_limit} halt)"
+    yield at_most(Reason.LOSS_STREAK, state.loss_streak, limits.loss_streak_limit - 1, row)
     yield at_most(Reason.ENTRIES_PER_DAY, state.entries, limits.max_entries_per_day, "entries today")
     for symbol, count in sorted(state.entries_by_symbol.items()):
         shown = f"entries today in {symbol}"

@@ -60,7 +60,7 @@ def test_a_record_goes_down_for_an_older_program_and_up_again(
     assert (folder / f"traces.db.v{schema.VERSION}-1.backup").exists()
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     code, _, err = run_cli(capsys, "traces", "migrate", "--to", 1, *place)
-    assert (code, "cannot keep" in err) == (1, True)
+    assert (code, "cannot keep" in err) == (2, True)
     code, out, _ = run_cli(capsys, "traces", "migrate", "--to", 1, "--yes", "--json", *place)
     assert (code, json.loads(out)["after"]) == (0, 1)
     assert run_cli(capsys, "traces", "migrate", "--to", 99, *place)[0] == 1

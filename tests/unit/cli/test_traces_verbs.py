@@ -53,7 +53,7 @@ def content(folder: Path) -> bytes:
 def test_stats_tell_reasons_outcomes_calibration_and_what_refusals_missed(folder: Path, capsys: Capture) -> None:
     code, out, _ = run_cli(capsys, "traces", "stats", "--json", "--data-dir", folder)
     told = json.loads(out)
-    assert (code, told["totals"]["total"], told["all"][0]["ended"]) == (0, 600, 200)
+    assert (code, told["totals"]["total"], told["by_kind"][0]["ended"]) == (0, 600, 200)
     assert [(row["key"], row["decisions"]) for row in told["by_reason"]] == [({"reason": "SPREAD_TOO_WIDE"}, 400)]
     assert [row["key"]["strategy"] for row in told["by_strategy"]] == ["trend"]
     assert told["calibration"][0]["ended"] == 200
@@ -64,7 +64,7 @@ def test_stats_tell_reasons_outcomes_calibration_and_what_refusals_missed(folder
     for words in ("profit factor", "SPREAD_TOO_WIDE", "0.6-0.7", "would have won"):
         assert words in out
     assert (
-        json.loads(run_cli(capsys, "traces", "stats", "--days", "1", "--json", "--data-dir", folder)[1])["all"][0][
+        json.loads(run_cli(capsys, "traces", "stats", "--days", "1", "--json", "--data-dir", folder)[1])["by_kind"][0][
             "decisions"
         ]
         < 600
@@ -157,11 +157,12 @@ def test_prune_removes_old_days_after_a_question_and_retrain_keeps_all_readable(
     at = ("--data-dir", folder)
     assert run_cli(capsys, "traces", "retrain", *at)[0] == 0
     assert run_cli(capsys, "traces", "prune", "--before", "yesterday", *at)[0] == 2
-    assert run_cli(capsys, "traces", "prune", "--before", "2025-05-13", *at)[0] != 0  # nobody says yes
+    code, _, err = run_cli(capsys, "traces", "prune", "--before", "2025-05-13", *at)
+    assert (code, "add --yes to do it unasked; nothing was done" in err) == (2, True), "nobody is there to say yes"
     code, out, _ = run_cli(capsys, "traces", "prune", "--before", "2025-05-13", "--yes", "--json", *at)
     assert (code, json.loads(out)["removed"]) == (0, 119)
     told = json.loads(run_cli(capsys, "traces", "stats", "--json", *at)[1])
-    assert (told["totals"]["total"], told["all"][0]["decisions"]) == (481, 600)
+    assert (told["totals"]["total"], told["by_kind"][0]["decisions"]) == (481, 600)
     assert run_cli(capsys, "traces", "verify", *at)[0] == 0
     assert run_cli(capsys, "traces", "prune", "--before", "2025-05-16", "--yes", *at)[0] == 1
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.traces.samples import BAR_MS, START_MS, candle, executed, refused, signal, trace
 
-from perpstrader.domain import Reason, Side, Trace, TraceKind
+from perpstrader.domain import Candle, Reason, Side, StrategyView, Trace, TraceKind
 from perpstrader.traces import TraceError, schema
 from perpstrader.traces.baseline import TraceStore as Plain
 from perpstrader.traces.hindsight import HORIZONS, Hindsight, Spared
@@ -177,6 +177,12 @@ def bar(number: int, close: str, **changes: Any) -> Trace:
     return trace(number + 1, candle=made, **({"verdict": None, "kind": TraceKind.EXIT} | changes))
 
 
+def view(history: list[Candle]) -> StrategyView:
+    shown = trace().market
+    assert shown is not None
+    return StrategyView(time_ms=START_MS, market=shown, history=tuple(history))
+
+
 def test_a_refusal_is_seen_after_1_5_and_20_bars_where_the_record_has_those_bars() -> None:
     hindsight = Hindsight()
     for item in (bar(0, "100", kind=TraceKind.DECISION, verdict=refused()), bar(1, "101"), bar(20, "90")):
@@ -198,6 +204,27 @@ def test_a_fall_is_a_win_of_a_refused_short_and_another_interval_tells_nothing()
     hindsight.see(bar(1, "99"))
     first = hindsight.result()[0]
     assert (first.won, first.lost, first.mean_fraction) == (1, 0, 0.01)
+
+
+def test_what_a_later_decision_had_seen_tells_of_bars_that_nobody_answered() -> None:
+    told = refused()
+    quiet = [bar(number, "101").candle for number in range(1, 30)]
+    seen = view([c for c in quiet if c is not None])
+    hindsight = Hindsight()
+    hindsight.see(bar(0, "100", kind=TraceKind.DECISION, verdict=told))
+    hindsight.see(bar(2, "99"))  # answers its own bar alone, and does not hide what lies before it
+    assert hindsight.is_waiting
+    hindsight.see(bar(30, "99", view=seen))
+    assert not hindsight.is_waiting
+    assert [(row.bars, row.won, row.unknown) for row in hindsight.result()[:3]] == [(bars, 1, 0) for bars in HORIZONS]
+
+
+def test_of_another_market_s_bars_in_a_history_nothing_is_learnt() -> None:
+    strange = [msgspec.structs.replace(c, symbol="DOGE") for n in range(1, 30) if (c := bar(n, "101").candle)]
+    hindsight = Hindsight()
+    hindsight.see(bar(0, "100", kind=TraceKind.DECISION, verdict=refused()))
+    hindsight.see(bar(30, "99", view=view(strange)))
+    assert [row.unknown for row in hindsight.result()[:3]] == [1, 1, 1]
 
 
 def test_a_refusal_without_a_bar_is_not_known_and_never_made_up() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from perpstrader.cli.answers import confirm
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, Yes
 from perpstrader.cli.output import print_json
@@ -67,8 +68,7 @@ def prune(
         raise CliError(f"--before {before!r} is no day; write 2025-05-12 (UTC)", ExitCode.USAGE) from None
     path = record_of(data_dir, config, None, store_at, None)
     where = path if isinstance(path, Path) else Address(path.url)
-    if not yes and not typer.confirm(f"Remove every decision before {day} UTC from {where} for good?", err=True):
-        raise CliError("nothing was removed")
+    confirm("prune", f"removes every decision before {day} UTC from {where} for good", yes=yes)
     before_ms = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
     removed = with_store(path, lambda store: store.prune(before_ms=before_ms), read_only=False)
     if as_json:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from perpstrader.cli.answers import confirm
 from perpstrader.cli.control import LOCK_FILE
 from perpstrader.cli.exits import CliError, ExitCode
 from perpstrader.cli.options import Config, DataDir, Json, Yes
@@ -36,8 +37,8 @@ def migrate_file(
         raise CliError(f"process {holder} trades with {path.parent}; stop it first", ExitCode.FAILED)
     before = version_of(path)
     lost = [LOSES[step] for step in range(before, to, -1) if step in LOSES]
-    if lost and not yes and not typer.confirm(f"Version {to} cannot keep {'; '.join(lost)}. Go on?", err=True):
-        raise CliError("nothing was changed")
+    if lost:
+        confirm("migrate", f"drops what version {to} cannot keep ({'; '.join(lost)})", yes=yes)
     done = migrate(path, to)
     if as_json:
         print_json(done)

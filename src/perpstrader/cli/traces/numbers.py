@@ -13,6 +13,7 @@ from perpstrader.cli.options import Config, DataDir, Json
 from perpstrader.cli.output import print_json, short, show_table, terminal
 from perpstrader.cli.progress import progress_bar
 from perpstrader.cli.traces.record import DAY_MS, Bot, Replay, StoreAt, record_of, with_store
+from perpstrader.domain.traces import TraceKind
 from perpstrader.traces import TraceStats
 from perpstrader.traces.contract import TraceStore
 from perpstrader.traces.hindsight import Hindsight, Spared
@@ -31,7 +32,7 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
 
     since_ms: int
     totals: TraceStats
-    all: tuple[Outcome, ...]
+    by_kind: tuple[Outcome, ...]
     by_symbol: tuple[Outcome, ...]
     by_strategy: tuple[Outcome, ...]
     by_regime: tuple[Outcome, ...]
@@ -70,25 +71,32 @@ async def _read(store: TraceStore, days: int, progress: Callable[[float], None] 
             progress((trace.accepted_ms - since_ms) / max(1, last_ms - since_ms))
     reasons = await store.outcomes(("reason",), since_ms=since_ms)
     return Numbers(
-        since_ms=since_ms, totals=await store.stats(), all=await store.outcomes(since_ms=since_ms),
-        by_symbol=await store.outcomes(("symbol",), since_ms=since_ms),
-        by_strategy=await store.outcomes(("strategy",), since_ms=since_ms),
-        by_regime=await store.outcomes(("regime",), since_ms=since_ms),
+        since_ms=since_ms, totals=await store.stats(), by_kind=await store.outcomes(("kind",), since_ms=since_ms),
+        by_symbol=await _of_decisions(store, "symbol", since_ms),
+        by_strategy=await _of_decisions(store, "strategy", since_ms),
+        by_regime=await _of_decisions(store, "regime", since_ms),
         by_reason=tuple(row for row in reasons if row.key["reason"]),
         calibration=await store.calibration(since_ms=since_ms), refusals_after=hindsight.result(),
     )  # fmt: skip
 
 
+async def _of_decisions(store: TraceStore, name: str, since_ms: int) -> tuple[Outcome, ...]:
+    """Without exits, commands, halts and incidents, which name symbols and actors, too."""
+    rows = await store.outcomes(("kind", name), since_ms=since_ms)
+    return tuple(row for row in rows if row.key["kind"] == TraceKind.DECISION)
+
+
 def _show(numbers: Numbers, console: Console, days: int) -> None:
     totals = numbers.totals
     console.print(
-        f"{totals.total} decisions are kept, {totals.executed} led to an order, {totals.with_error} had errors,"
+        f"{totals.total} traces are kept, {totals.executed} led to an order, {totals.with_error} had errors,"
         f" {totals.unanalyzed} are not analysed yet; {totals.notes} cycles decided nothing. The last {days} days:"
     )
-    show_table(console, "All", _OUTCOMES, [_cells(row) for row in numbers.all], _NOTHING)
+    kinds = [(str(row.key["kind"]), *_cells(row)) for row in numbers.by_kind]
+    show_table(console, "By kind", ("kind", "number", *_OUTCOMES[1:]), kinds, _NOTHING)
     for name, rows in zip(_BY, (numbers.by_symbol, numbers.by_strategy, numbers.by_regime), strict=True):
         cells = [(str(row.key[name]) or "-", *_cells(row)) for row in rows]
-        show_table(console, f"By {name}", (name, *_OUTCOMES), cells, _NOTHING)
+        show_table(console, f"Decisions by {name}", (name, *_OUTCOMES), cells, _NOTHING)
     refusals = sorted(numbers.by_reason, key=lambda row: (-row.decisions, str(row.key["reason"])))
     show_table(
         console, "Refusals", ("reason", "times"), [(str(r.key["reason"]), str(r.decisions)) for r in refusals],

@@ -6,8 +6,8 @@ from decimal import Context, Decimal
 from typing import Final
 
 from perpstrader.domain import Check, Reason, plain
+from perpstrader.domain.verdicts import UNKNOWN
 
-UNKNOWN: Final = "unknown"
 _SHOWN: Final = Context(prec=10)
 
 

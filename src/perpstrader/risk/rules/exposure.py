@@ -74,5 +74,5 @@ def check_order(
         yield at_most(Reason.SIZE_HINT, sizing.size, hint, "base units asked for")
     least = sizing.size * prices.cheapest_price
     passed = sizing.size > ZERO and least >= sizing.minimum_usd
-    unit = f"USD, bound by {sizing.bound}"
+    unit = f"USD (bound by {sizing.bound})"
     yield holds(Reason.SIZE_BELOW_MINIMUM, passed, show(least), show(sizing.minimum_usd), unit)
