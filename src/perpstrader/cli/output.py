@@ -25,9 +25,9 @@ _OLD_MS = 15_000
 VERDICT_STYLES = {"approved": "green", "refused": "yellow", "halt": "red", "incident": "red"}
 
 
-def terminal() -> Console:
-    """Standard output."""
-    return Console(highlight=False, soft_wrap=True)
+def terminal(*, wrap: bool = False) -> Console:
+    """Standard output; lines are wrapped by the terminal itself, or between words here."""
+    return Console(highlight=False, soft_wrap=not wrap)
 
 
 def print_json(value: Any) -> None:

@@ -137,7 +137,7 @@ class Session:
         if not self._quiet:
             self._tell_start(app)
             if self._terminal.is_terminal:
-                self._live = Live(console=self._terminal, auto_refresh=False, vertical_overflow="crop")
+                self._live = Live(console=terminal(wrap=True), auto_refresh=False, vertical_overflow="crop")
                 self._live.start()
         self._pool.spawn("screen", self._watch())
 
@@ -157,7 +157,7 @@ class Session:
         if self._quiet:
             say_on_stderr(text)
         else:
-            self._terminal.print(text, markup=False)
+            (self._live.console if self._live is not None else self._terminal).print(text, markup=False)
 
     def leave(self) -> None:
         """The process ends at once: the terminal is left usable."""
@@ -190,7 +190,7 @@ class Session:
         for event in self._events.new():
             self._note(event)
         if self._live is not None:
-            self._live.update(render(self._app.commands.status(), self._app.urls), refresh=True)
+            self._live.update(render(self._app.commands.status(), self._app.urls, live=True), refresh=True)
 
     def _note(self, event: Event) -> None:
         more: dict[str, Any] = {"trace": event.trace} if event.trace else {}

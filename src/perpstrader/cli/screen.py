@@ -11,23 +11,27 @@ from perpstrader.cli.output import (
     DECISION_COLUMNS,
     ORDER_COLUMNS,
     POSITION_COLUMNS,
+    VERDICT_STYLES,
     age_text,
     clock_text,
     decision_cells,
+    decision_line,
     halt_text,
     order_cells,
     position_cells,
     table,
 )
 from perpstrader.domain.wording import moment_text
-from perpstrader.trader.status import Status
+from perpstrader.trader.status import DecisionRow, Status
 
 _DECISIONS = 8
 _INCIDENTS = 3
 
 
-def render(status: Status, urls: Mapping[str, str]) -> RenderableType:
-    """The whole status, gravest first."""
+def render(status: Status, urls: Mapping[str, str], *, live: bool = False) -> RenderableType:
+    """The whole status, gravest first; ``live`` is cut at the terminal's last line, so the newest decision comes first,
+    and each takes one line.
+    """
     parts: list[RenderableType] = [*summary(status, urls)]
     if status.positions:
         parts.append(table("Positions", POSITION_COLUMNS, [position_cells(row) for row in status.positions]))
@@ -36,9 +40,20 @@ def render(status: Status, urls: Mapping[str, str]) -> RenderableType:
     entries = [row for row in status.orders if row.purpose == "entry"]
     if entries:
         parts.append(table("Entries in flight", ORDER_COLUMNS, [order_cells(row) for row in entries]))
-    last = [decision_cells(row) for row in status.decisions[-_DECISIONS:]]
-    parts.append(table("Last decisions", DECISION_COLUMNS, last) if last else Text("No decision yet.", style="dim"))
+    newest = status.decisions[-_DECISIONS:]
+    if not newest:
+        parts.append(Text("No decision yet.", style="dim"))
+    elif live:
+        parts.append(Text("Last decisions", style="italic"))
+        parts += [_line(row) for row in reversed(newest)]
+    else:
+        parts.append(table("Last decisions", DECISION_COLUMNS, [decision_cells(row) for row in newest]))
     return Group(*parts)
+
+
+def _line(row: DecisionRow) -> Text:
+    style = VERDICT_STYLES.get(row.verdict, "")
+    return Text(f"{clock_text(row.time_ms)} {decision_line(row)}", style, no_wrap=True, overflow="ellipsis")
 
 
 def summary(status: Status, urls: Mapping[str, str]) -> list[Text]:
@@ -101,6 +116,8 @@ def _alarms(status: Status) -> list[Text]:
     lines = [
         Text(halt_text(halt), style="bold red") for halt in status.halts
     ]
+    if status.stopping:
+        return [*lines, Text("the trader is stopping", style="yellow")]
     if not status.halts and status.why_not:
         lines.append(Text(f"no entries: {status.why_not}", style="red"))
     if status.unreachable_since_ms is not None:

@@ -108,8 +108,3 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     market_move_fraction: Decimal | None = None
     conduct: Conduct = Conduct()
     halts: tuple[Halt, ...] = ()
-
-    @property
-    def is_halted(self) -> bool:
-        """True while any halt is in force."""
-        return bool(self.halts)

@@ -294,14 +294,17 @@ class RiskSettings(Section):
     )  # fmt: skip
 
     signal_cache_ttl_ms: Milliseconds = setting(
-        1_000, "Life of a cached signal verdict.", unit="ms", env="RISK_CACHE_TTL_MS"
+        1_000, "Life of a cached signal verdict; the plain build keeps none.", unit="ms", env="RISK_CACHE_TTL_MS"
     )
-    position_cache_ttl_ms: Milliseconds = setting(2_000, "Life of a cached position verdict.", unit="ms")
+    position_cache_ttl_ms: Milliseconds = setting(
+        2_000, "Life of a cached position verdict; the plain build keeps none.", unit="ms"
+    )
     portfolio_cache_ttl_ms: Milliseconds = setting(
-        5_000, "Life of a cached portfolio verdict.", unit="ms", env="PORTFOLIO_RISK_CACHE_TTL_MS"
-    )
+        5_000, "Life of a cached portfolio verdict; the plain build keeps none.", unit="ms",
+        env="PORTFOLIO_RISK_CACHE_TTL_MS",
+    )  # fmt: skip
     max_cache_entries: Count = setting(
-        1_000, "Verdicts kept in each cache.", unit="entries", env="MAX_RISK_CACHE_ENTRIES"
+        1_000, "Verdicts kept in each cache; the plain build keeps none.", unit="entries", env="MAX_RISK_CACHE_ENTRIES"
     )
 
 

@@ -100,8 +100,9 @@ class RecoverySettings(Section):
     """Finding positions in trouble and taking them out."""
 
     cache_ttl_ms: Milliseconds = setting(
-        5_000, "Life of the cached portfolio snapshot.", unit="ms", env="RECOVERY_CACHE_TTL_MS"
-    )
+        5_000, "Life of the cached portfolio snapshot; the plain build reads it anew.", unit="ms",
+        env="RECOVERY_CACHE_TTL_MS",
+    )  # fmt: skip
     alert_cooldown_ms: OptionalMilliseconds = setting(
         300_000, "Repeats of an alert within this time are not sent.", unit="ms", env="RECOVERY_ALERT_COOLDOWN_MS"
     )

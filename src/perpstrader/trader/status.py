@@ -156,6 +156,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     decisions: tuple[DecisionRow, ...]
     incidents: tuple[str, ...]
     connected: bool
+    stopping: bool = False
     reconciled: bool
     journal_pending: int
     bars: int
@@ -222,6 +223,7 @@ def status_of(trader: Trader) -> Status:
         decisions=tuple(decision_row(t) for t in list(trader.recorder.recent_decisions)[-_SHOWN:]),
         incidents=_events(trader),
         connected=trader.connected,
+        stopping=trader.is_stopping,
         reconciled=portfolio.reconciled,
         journal_pending=trader.execution.desk.journal.pending,
         bars=counters.bars, cycles=counters.cycles, signals=counters.signals,

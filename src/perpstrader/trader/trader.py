@@ -330,6 +330,11 @@ class Trader:
         refusals = {symbol: self.execution.refusal(symbol) for symbol in self.settings.trader.symbols}
         return {symbol: refusal for symbol, refusal in refusals.items() if refusal is not None}
 
+    @property
+    def is_stopping(self) -> bool:
+        """True from the moment that a stop was asked for."""
+        return self._stopping
+
     def halted(self) -> str | None:
         """What halts entries until it is released or over, or ``None``; ``no_entries`` tells all that stops them."""
         halts = self.keeper.state.halts

@@ -13,7 +13,7 @@ from perpstrader.cli import progress
 from perpstrader.cli.output import POSITION_COLUMNS, halt_text, position_cells, table
 from perpstrader.cli.screen import render
 from perpstrader.trader.earnings import Earnings
-from perpstrader.trader.status import HaltRow
+from perpstrader.trader.status import DecisionRow, HaltRow
 
 
 def shown(width: int, thing: object) -> list[str]:
@@ -35,6 +35,32 @@ def test_positions_are_legible_at_any_width(width: int) -> None:
 def test_the_whole_screen_fits_sixty_columns() -> None:
     lines = shown(60, render(status(halts=(HALT,)), {"console": "http://127.0.0.1:8420"}))
     assert all(len(line) <= 60 for line in lines)
+
+
+def test_a_small_terminal_shows_the_newest_decision_first_each_in_one_line_and_cuts_no_figure() -> None:
+    rows = tuple(
+        DecisionRow(
+            id=f"t{n}", time_ms=n * 1_000, kind="decision", symbol="BTC", strategy="trend", wanted="open long",
+            verdict="refused", why="SPREAD_TOO_WIDE: 7.2 bps, limit 5 bps (wait for a tighter book)",
+        )
+        for n in range(12)
+    )  # fmt: skip
+    lines = shown(80, render(status(decisions=rows), {"console": "http://127.0.0.1:8420"}, live=True))
+    assert all(len(line) <= 80 for line in lines)
+    at = lines.index("Last decisions")
+    assert [line[:8] for line in lines[at + 1 :]] == [f"00:00:{n:02}" for n in range(11, 3, -1)]
+    told = " ".join(" ".join(lines[:at]).split())
+    for figure in ("longest without a stop", "free ", "compared with the venue"):
+        assert figure in told
+
+
+def test_a_trader_that_stops_raises_no_alarm_about_what_its_stop_ends() -> None:
+    alarmed = "\n".join(shown(200, render(status(connected=False, reconciled=False), {})))
+    assert "stream is down" in alarmed
+    stopping = "\n".join(shown(200, render(status(connected=False, reconciled=False, stopping=True), {})))
+    assert "the trader is stopping" in stopping
+    assert "stream is down" not in stopping
+    assert "compared with the venue; entries wait" not in stopping
 
 
 def test_a_halt_says_until_when() -> None:
