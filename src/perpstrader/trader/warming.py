@@ -12,6 +12,8 @@ from perpstrader.venue.market_data import MarketData
 
 _BARS: Final = 300
 _HOURS: Final = 20
+_QUIET_S: Final = 2.0
+"""Who waits longer than this at a start is told what for."""
 
 Take = Callable[[Candle], None]
 
@@ -20,12 +22,12 @@ class WarmUp:
     """Reads each symbol's newest bars so that strategies can act on the first live one.
 
     What closes while that lasts waits its turn, so that everyone sees bars in the order of time. A symbol without
-    history warms up by itself, and ``note`` is told.
+    history warms up by itself, and ``note`` is told; ``tell`` hears why a start takes long.
     """
 
     def __init__(
         self, client: VenueCalls, market: MarketData, symbols: Sequence[str], interval: str, bar_ms: int,
-        note: Callable[[str, str], None],
+        note: Callable[[str, str], None], tell: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._client = client
         self._market = market
@@ -33,6 +35,7 @@ class WarmUp:
         self._interval = interval
         self._bar_ms = bar_ms
         self._note = note
+        self._tell = tell
         self._early: list[Candle] | None = []
 
     def keeps(self, candle: Candle) -> bool:
@@ -48,6 +51,12 @@ class WarmUp:
         """
         async with asyncio.TaskGroup() as group:
             reads = [group.create_task(self._read(symbol), name=f"history-{symbol}") for symbol in self._symbols]
+            _, waiting = await asyncio.wait(reads, timeout=_QUIET_S)
+            if waiting:
+                self._tell(
+                    "positions are protected; entries wait for the bars before this start, which are read as the"
+                    " venue's weight a minute allows (after another start within the minute some seconds)"
+                )
         early, self._early = self._early or [], None
         known = {(candle.symbol, candle.open_ms) for candle in early}
         for symbol, read in zip(self._symbols, reads, strict=True):
