@@ -36,9 +36,9 @@ class TaskPool:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def drain(self) -> None:
-        """Wait until everything that was started has ended by itself."""
+        """Wait until everything that was started has ended by itself; who gives up waiting cancels nothing of it."""
         while others := self._others():
-            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.wait(others)
 
     async def settle(self, timeout_s: float) -> None:
         """Wait until what runs now has ended, at most so long; what has not ended goes on."""

@@ -48,6 +48,8 @@ _RECENT: Final = 500
 _EARLY: Final = 64
 _RETAIN_MS: Final = 3_600_000
 _SETTLE_S: Final = 1.0
+_PASSES: Final = 2
+"""A revision is handed in by a task of its own: it begins in the next pass of the loop, and waits for one more."""
 _TAKE_UP_S: Final = 2.0
 _TAKE_UP_PAGES: Final = 4
 
@@ -284,7 +286,7 @@ class Recorder:
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_S):
-                while self._revising:  # revisions are handed in by tasks of their own, in the next passes of the loop
+                for _ in range(_PASSES):
                     await self._clock.sleep(0)
                 await self._store.flush()
         await self._pool.settle(_SETTLE_S)
