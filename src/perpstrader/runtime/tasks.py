@@ -13,6 +13,8 @@ from perpstrader.runtime.clock import Clock
 _RESTART_BASE_S: Final = 0.5
 _RESTART_CAP_S: Final = 30.0
 _DOUBLINGS: Final = 16
+_WELL_S: Final = 60.0
+"""A loop that ran so long had recovered: its next failure is a first one again."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,14 +94,18 @@ class Supervisor:
         def beat() -> None:
             loop.beat_ns = self._clock.monotonic_ns()
 
+        failures = 0
         while True:
+            began_ns = self._clock.monotonic_ns()
             try:
                 await loop.body(beat)
                 return
             except Exception as error:  # a loop of the trader must not die of anything but cancellation
                 loop.error = f"{type(error).__name__}: {error}"
                 self._on_failure(loop.name, error)
-            pause = min(_RESTART_CAP_S, _RESTART_BASE_S * 2.0 ** min(loop.restarts, _DOUBLINGS))
+            failures = 0 if self._clock.monotonic_ns() - began_ns > _WELL_S * 1e9 else failures
+            pause = min(_RESTART_CAP_S, _RESTART_BASE_S * 2.0 ** min(failures, _DOUBLINGS))
+            failures += 1
             loop.restarts += 1
             beat()
             await self._clock.sleep(pause)

@@ -25,7 +25,9 @@ _URGENT: Final = frozenset(
 """What a position is found and protected by, and what a start asks before it does that."""
 
 _TYPE: Final = re.compile(rb'"type":"(\w+)"')
-_COUNTED: Final = {b"order": b'"r":', b"batchModify": b'"r":', b"cancel": b'"o":', b"cancelByCloid": b'"cloid":'}
+_ORDERS: Final = (b'"r":true', b'"r":false')
+"""Each order says whether it only reduces; a signature has an ``r`` of its own, which is no truth value."""
+_COUNTED: Final = {b"order": _ORDERS, b"batchModify": _ORDERS, b"cancel": (b'"o":',), b"cancelByCloid": (b'"cloid":',)}
 _CANCELS: Final = frozenset({b"cancel", b"cancelByCloid"})
 _REDUCING: Final = frozenset({b"order", b"batchModify", b"modify"})
 _EXHAUSTED: Final = b"Too many cumulative requests"
@@ -138,7 +140,7 @@ def read_action(body: bytes) -> tuple[ActionKind, int]:
     found = _TYPE.search(body, 0, 64)
     name = found.group(1) if found is not None else b""
     counted = _COUNTED.get(name)
-    count = 1 if counted is None else max(1, body.count(counted))
+    count = 1 if counted is None else max(1, sum(body.count(mark) for mark in counted))
     if name in _CANCELS:
         return ActionKind.CANCEL, count
     if name == b"twapCancel" or (name in _REDUCING and b'"r":false' not in body):

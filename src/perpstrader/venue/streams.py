@@ -252,7 +252,11 @@ class Streams:
         if self._desk.market_silence_ms(connection.since_ns) > self._silence_ms:
             connection.lose(f"the venue answers pings but has sent no market data for {self._silence_ms // 1000} s")
             return False
-        self._wake_stuck(connection)
+        try:
+            self._wake_stuck(connection)
+        except TransportError as error:
+            connection.lose(str(error))
+            return False
         age_s = (self._clock.monotonic_ns() - connection.since_ns) / 1e9
         if connection.outstanding and age_s >= PONG_TIMEOUT_S and not connection.complained:
             connection.complained = True

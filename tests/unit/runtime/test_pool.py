@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from perpstrader.runtime import VirtualClock, run_virtual
 from perpstrader.runtime.pool import TaskPool
 
@@ -65,6 +67,26 @@ def test_drain_waits_for_what_tasks_start_in_their_turn() -> None:
         pool.spawn("outer", outer())
         await pool.drain()
         assert ended == ["inner"]
+
+    run_virtual(main)
+
+
+def test_who_gives_up_waiting_cancels_nothing_of_what_runs() -> None:
+    async def main(clock: VirtualClock) -> None:
+        pool, ended = TaskPool(lambda name, error: None), []
+
+        async def work() -> None:
+            await clock.sleep(5)
+            ended.append("work")
+
+        pool.spawn("work", work())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await pool.drain()
+        await pool.settle(1)
+        assert ended == []
+        await pool.drain()
+        assert ended == ["work"]
 
     run_virtual(main)
 

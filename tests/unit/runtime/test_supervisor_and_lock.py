@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,28 @@ def test_a_failing_loop_is_reported_and_restarted_after_a_growing_pause() -> Non
     starts, failures = run_virtual(main)
     assert starts == [0, 500, 1500, 3500]
     assert failures == ["watch: broken"] * 3
+
+
+def test_a_loop_that_had_recovered_is_restarted_as_fast_as_the_first_time() -> None:
+    async def main(clock: VirtualClock) -> list[int]:
+        starts: list[int] = []
+
+        async def body(beat: Callable[[], None]) -> None:
+            starts.append(clock.now_ms())
+            if len(starts) > 8:
+                await clock.sleep(61)
+            raise RuntimeError("broken")
+
+        supervisor = Supervisor(clock, lambda name, error: None)
+        supervisor.start("watch", body, deadline_ms=100_000)
+        await clock.sleep(600)
+        await supervisor.stop()
+        return starts
+
+    starts = run_virtual(main)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert pauses[6:8] == [30_000, 30_000]
+    assert set(pauses[8:]) == {61_500}
 
 
 def test_a_loop_that_fails_thousands_of_times_is_still_restarted() -> None:

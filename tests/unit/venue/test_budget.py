@@ -19,9 +19,20 @@ from perpstrader.venue.address_budget import ActionKind, AddressBudget
 from perpstrader.venue.budget import MINUTE_MS, START_WEIGHT, IpBudget
 from perpstrader.venue.budgeted import BudgetedTransport, most_rows, read_action
 from perpstrader.venue.wire import info, weights
+from perpstrader.venue.wire.actions import (
+    IOC,
+    Cancel,
+    CancelByCloid,
+    CancelByCloidWire,
+    CancelWire,
+    Order,
+    OrderWire,
+)
 from perpstrader.venue.wire.errors import ErrorCode, classify
+from perpstrader.venue.wire.exchange import PostedRequest, encode_request
 from perpstrader.venue.wire.limits import IP_WEIGHT_PER_MINUTE
 from perpstrader.venue.wire.responses import decode_answer
+from perpstrader.venue.wire.signing import Signature
 
 START = 1_700_000_000_000
 FILLS = b'{"type":"userFillsByTime","user":"0x00","startTime":0}'
@@ -400,6 +411,20 @@ def test_actions_are_told_apart_by_their_bytes() -> None:
     assert read_action(b'{"action":{"type":"cancel","cancels":[{"a":0,"o":1}]}}') == (ActionKind.CANCEL, 1)
     assert read_action(b'{"action":{"type":"updateLeverage","asset":0}}') == (ActionKind.OTHER, 1)
     assert read_action(b"{}") == (ActionKind.OTHER, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 39])
+def test_S18_what_goes_out_signed_counts_as_many_actions_as_it_carries(count: int) -> None:
+    signature = Signature(r="0x" + "1" * 64, s="0x" + "2" * 64, v=27)
+    wire = OrderWire(0, True, "1", "1", True, IOC, "0x" + "3" * 32)
+    orders = Order([wire] * count, "na")
+    body = encode_request(PostedRequest(orders, 1, signature))
+    assert read_action(body) == (ActionKind.EXIT, count)
+    assert weights.exchange_weight(read_action(body)[1]) == 1
+    cancels = encode_request(PostedRequest(Cancel([CancelWire(0, 1)] * count), 1, signature))
+    assert read_action(cancels) == (ActionKind.CANCEL, count)
+    by_cloid = CancelByCloid([CancelByCloidWire(0, "0x" + "3" * 32)] * count)
+    assert read_action(encode_request(PostedRequest(by_cloid, 1, signature))) == (ActionKind.CANCEL, count)
 
 
 def test_the_address_is_counted_on_from_what_the_venue_said() -> None:
