@@ -32,7 +32,7 @@ from perpstrader.execution.fills import FillCollector, is_ours
 from perpstrader.execution.flatten import FlattenReport, flatten
 from perpstrader.execution.positions import FOREIGN, FillEffect, Holding, Plan
 from perpstrader.execution.protection import Protector
-from perpstrader.execution.reconcile import Reconciler
+from perpstrader.execution.reconcile import AGREED_KEY, Reconciler
 from perpstrader.execution.stop_moves import StopMover
 from perpstrader.execution.unstreamed import UnstreamedLook
 from perpstrader.execution.view import LiquidationPrices, PortfolioView
@@ -108,6 +108,7 @@ class Execution:
             saved.holdings, [(fill.symbol, fill.tid, fill.time_ms) for fill in reversed(saved.recent)]
         )
         self.desk.positions.start_at(saved.floor_ms)
+        self.reconciler.agreed_venue_ms = saved.agreed_ms
         if len(saved.recent) >= _RECENT_FILLS:  # what is older was applied, and is remembered no longer
             self.desk.positions.start_at(min(fill.time_ms for fill in saved.recent) + 1)
         self.fills.newest_ms = max([saved.floor_ms, *(fill.time_ms for fill in saved.recent)])
@@ -329,6 +330,7 @@ class _Restored(msgspec.Struct, frozen=True):
     funding: tuple[FundingPayment, ...]
     flows: tuple[CashFlow, ...]
     floor_ms: int
+    agreed_ms: int
 
 
 def _restored(tx: Transaction, symbols: list[str]) -> _Restored:
@@ -341,4 +343,5 @@ def _restored(tx: Transaction, symbols: list[str]) -> _Restored:
         tx.ledger.funding_since(floor),
         tx.ledger.cash_flows_since(floor),
         floor,
+        tx.meta.get_int(AGREED_KEY) or 0,
     )

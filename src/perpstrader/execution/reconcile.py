@@ -49,6 +49,10 @@ _APART_MS: Final = 2_000
 _UNREAD_S: Final = 1.0
 _MOST_UNREAD_S: Final = 10.0
 """A venue that cannot be read is asked ever less often: each try costs weight that the next answer needs (S18)."""
+AGREED_KEY: Final = "agreed_venue_ms"
+_STORED_EVERY_MS: Final = 60_000
+_LATE_FILL_MS: Final = 240_000
+"""A fill that the venue's records show so much later is found yet, by many comparisons."""
 
 
 T = TypeVar("T")
@@ -118,7 +122,10 @@ class Reconciler:
         self._starting = True
         self._knows_fills = False
         self._unread = 0
+        self._stored_agreed_ms = 0
         self.compared_ms = self.agreed_ms = 0
+        self.agreed_venue_ms = 0
+        """When, by the venue's clock, a whole comparison that found no difference began, restarts included."""
 
     def lost_touch(self) -> None:
         """The stream is down: what happens meanwhile is not seen, so nothing counts as compared until it is back."""
@@ -139,7 +146,7 @@ class Reconciler:
             self._asked_again = True
             return ReconcileReport(complete=False, text="a comparison is running already")
         self._running, self._asked_again = True, False
-        began_ms = self._desk.clock.now_ms()
+        began_ms, venue_ms = self._desk.clock.now_ms(), self._desk.venue_clock.now_ms()
         try:
             with self._desk.stages.reconcile.measure():
                 report = await self._compare()
@@ -151,7 +158,9 @@ class Reconciler:
         self._unread = 0 if report.complete and report.has_money else self._unread + 1
         if report.complete:
             self.compared_ms = began_ms
-            self.agreed_ms = self.agreed_ms if report.differences else began_ms
+            if not report.differences:
+                self.agreed_ms = began_ms
+                self._note_agreed(venue_ms)
         if report.is_done and self._view.in_touch and not self._asked_again:
             self._view.reconciled = True
         unfinished = not report.is_done or self._asked_again
@@ -229,11 +238,21 @@ class Reconciler:
             return str(error)
         return ""
 
+    def _note_agreed(self, venue_ms: int) -> None:
+        """On disk now and then: the next life does not have to read what this one knows."""
+        if venue_ms - self._stored_agreed_ms >= _STORED_EVERY_MS:
+            self._stored_agreed_ms = venue_ms
+            self._desk.journal.later(lambda tx: tx.meta.put_int(AGREED_KEY, venue_ms))
+        self.agreed_venue_ms = venue_ms
+
     async def _fills_since(self) -> int:
+        """The fills that may be missing here: a live order's since it was sent, but none from long before the books
+        last agreed. A stop rests for weeks, and each 20 rows cost weight that protection needs (API sheet 5.1).
+        """
         since = self._fills.newest_ms
         live = [order.sent_ms for order in self._desk.orders.live()]
         if live and since:
-            since = min(since, *live)
+            since = min(since, max(min(live), self.agreed_venue_ms - _LATE_FILL_MS))
         new = self._fills.take(await self._desk.client.fills(max(0, since - 60_000)))
         self._knows_fills = True
         on_record = [symbol for symbol in self._desk.positions.holdings if self._desk.orders.live(symbol, Purpose.STOP)]

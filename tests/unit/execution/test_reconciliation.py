@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from tests.unit.execution.world import World, play
 
 from perpstrader.domain import (
     CashFlow,
+    Fill,
     FundingPayment,
     HaltKind,
     OrderStatus,
@@ -498,5 +500,58 @@ def test_S39_an_older_answer_never_replaces_a_newer_one() -> None:
         w.venue.account = late  # type: ignore[method-assign, assignment]
         await w.execution.account.refresh()
         assert w.execution.account.state is newer
+
+    play(act)
+
+
+def asked_for(w: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How far back fills are asked for, in ms of the venue's time."""
+    spans, fills = list[int](), w.venue.fills
+
+    async def noting(since_ms: int) -> Sequence[Fill]:
+        spans.append(w.venue.now_ms() - since_ms)
+        return await fills(since_ms)
+
+    monkeypatch.setattr(w.venue, "fills", noting)
+    return spans
+
+
+def test_S18_a_stop_that_rests_for_days_does_not_make_comparisons_dearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.execution.reconciler.run()
+        spans = asked_for(w, monkeypatch)
+        for _ in range(48):
+            await w.clock.sleep(3_600)
+            w.venue.trade("ETH", True, D("0.001"))
+            await w.execution.reconciler.run()
+            await w.execution.reconciler.run()
+        assert max(spans[2:]) <= 3_600_000 + 600_000, "never further back than the last time that the books agreed"
+        again = await w.again()
+        spans = asked_for(again, monkeypatch)
+        await again.execution.start()
+        assert spans[0] <= 600_000, "nor does the next life ask for what the last one had compared"
+        assert again.size() == D(1)
+        await again.stop()
+
+    play(act)
+
+
+def test_S54_a_fill_that_the_records_show_minutes_late_is_found_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.execution.reconciler.run()
+        stream, w.venue.stream = w.venue.stream, None
+        late = w.venue.trade("ETH", True, D("0.5"))
+        back = w.venue.trade("ETH", False, D("0.5"))
+        w.venue.stream = stream
+        hidden = [w.venue.trades.pop(), w.venue.trades.pop()]
+        for _ in range(5):
+            await w.clock.sleep(30)
+            assert (await w.execution.reconciler.run()).is_done
+        w.venue.trades += reversed(hidden)
+        await w.execution.reconciler.run()
+        assert not w.desk.positions.is_new(late)
+        assert not w.desk.positions.is_new(back)
 
     play(act)
