@@ -13,10 +13,12 @@ from tests.scenario.test_outage import Outage
 
 from perpstrader.domain import Side
 from perpstrader.execution.unstreamed import UnstreamedLook
+from perpstrader.venue.streams import Streams
 
 MARKET = {"BTC": calm(60_000), "ETH": calm(3_000)}
 LONG = {"alpha": {("BTC", 1): go(Side.LONG, 58_800)}}
 DEADLINE_S = 5
+QUIET_S = 3
 
 
 def _after(happens: Callable[[Stage], object]) -> None:
@@ -60,6 +62,48 @@ def test_S20_S23_a_stop_that_goes_while_the_stream_is_down_is_replaced_in_time()
 
 def test_S20_S21_a_position_that_changes_while_the_stream_is_down_has_a_stop_of_its_size_in_time() -> None:
     _after(_halved)
+
+
+def _while_it_is_frozen(happens: Callable[[Stage], object]) -> None:
+    """The connection is open and dead: frames and pongs stop, and the ping that would show it is not due yet."""
+
+    async def act(stage: Stage) -> None:
+        await stage.bar(3)
+        size, oid = stage.position("BTC"), stage.stop_of("BTC").oid
+        compared_ms = stage.trader.execution.reconciler.compared_ms
+        while stage.trader.execution.reconciler.compared_ms == compared_ms:
+            await stage.seconds(1)
+        connection = stage.trader.streams._current
+        assert connection is not None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(stage.trader.streams), "_take", lambda self, connection, raw: None)
+            happens(stage)
+            await stage.seconds(DEADLINE_S + QUIET_S)
+            assert stage.trader.streams._current is connection, "nobody has noticed by a ping"
+            stop = stage.stop_of("BTC")
+            assert stop.oid != oid
+            assert stage.coins("BTC", stop.size) == abs(stage.position("BTC"))
+            assert stage.position("BTC") in (size, size / 2)
+        await stage.seconds(90)
+        assert stage.commands.status().reconciled
+
+    play(MARKET, LONG, act)
+
+
+@pytest.mark.parametrize("happens", [_canceled, _halved])
+def test_S20_what_happens_while_the_connection_is_dead_and_nobody_knows_is_found_in_time(
+    happens: Callable[[Stage], object]
+) -> None:
+    _while_it_is_frozen(happens)
+
+
+@pytest.mark.parametrize("happens", [_canceled, _halved])
+def test_S20_the_proof_with_a_dead_connection_fails_where_silence_says_nothing(
+    happens: Callable[[Stage], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Streams, "is_quiet", property(lambda self: False))
+    with pytest.raises((AssertionError, ValueError)):
+        _while_it_is_frozen(happens)
 
 
 @pytest.mark.parametrize("happens", [_canceled, _halved])

@@ -1,4 +1,4 @@
-"""While the stream is down, what it would tell of positions and stops is read instead (S20).
+"""While the stream is down, or silent as a dead one, what it would tell of positions and stops is read instead (S20).
 
 A stop that fires in part, or that the venue takes away, is known from the stream within milliseconds. A stream can be
 away for half a minute, and longer than the deadline of protection, although the venue answers requests all the time.
@@ -32,7 +32,8 @@ _RECORDS_UP_TO: Final = 9
 class UnstreamedLook:
     """Looks by requests while something is held and the stream is down, or what it missed has not been read yet.
 
-    At most one look runs at a time, and none where ``has_room`` says that protection needs the rest of the weight.
+    At most one look runs at a time, and none where ``has_room`` says that protection needs the rest of the weight. A
+    stream that ``is_quiet`` for longer than its market explains is not trusted to tell.
     """
 
     def __init__(
@@ -54,16 +55,18 @@ class UnstreamedLook:
         self._look_at_list = look_at_list
         self._on_record = on_record
         self.has_room: Callable[[], bool] = lambda: True
+        self.is_quiet: Callable[[], bool] = lambda: False
         self._looking = False
         self._account_ms = self._stops_ms = self._compared_ms = 0
 
     def look(self) -> None:
         """To be called about once a second."""
-        sees_all = self._view.in_touch and self._view.reconciled
+        hears = self._view.in_touch and not self.is_quiet()
+        sees_all = hears and self._view.reconciled
         if sees_all or self._looking or not (self._desk.positions.holdings or self._desk.orders.live()):
             return
         now_ms, looks = self._desk.clock.now_ms(), list[Callable[[], Awaitable[None]]]()
-        if now_ms - self._account_ms >= ACCOUNT_EVERY_MS and not self._view.in_touch and self.has_room():
+        if now_ms - self._account_ms >= ACCOUNT_EVERY_MS and not hears and self.has_room():
             self._account_ms = now_ms
             looks.append(self._look_at_account)
         if now_ms - self._stops_ms >= STOPS_EVERY_MS and self.has_room():

@@ -163,6 +163,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     trader.agent, trader.shipper = await _agent(settings, deps, desk), await _shipper(settings, deps, desk, recorder)
     _surround(settings, deps, trader, risk, runners, breakers, transport)
     trader.streams = _streams(settings, deps, route, client, trader, symbols, interval, wiring, pool, messages)
+    execution.unstreamed.is_quiet = lambda: trader.streams.is_quiet
     trader.warm_up = WarmUp(client, market, symbols, interval, settings.bar_ms, wiring.note, deps.tell)
     watch_reads(monitor, client)
     if budgeted is not None:

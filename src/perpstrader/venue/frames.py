@@ -21,6 +21,8 @@ Note = Callable[[str, str], None]
 """Told of what an operator should know: a slug such as ``stream-undecodable``, and a sentence."""
 
 _NOTE_PAUSE_NS: Final = 60 * 1_000_000_000
+QUIET_MS: Final = 3_000
+"""Best prices of a liquid coin come several times a second, and the context of each coin about once (API sheet 6)."""
 
 
 class StreamHandler(Protocol):
@@ -59,6 +61,35 @@ class StreamHandler(Protocol):
         ...
 
 
+class Rhythm:
+    """How often frames come on the connection of now, and so whether a silence is longer than its market explains.
+
+    The longest pause of late is what is usual; with each frame a little of it is forgotten.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last_ns = 0
+        self._usual_ns = 0
+
+    def begin(self) -> None:
+        """A connection begins: the silence before it is no pause of this one."""
+        self._last_ns = self._clock.monotonic_ns()
+
+    def beat(self) -> int:
+        """A frame came; when, by the monotonic clock."""
+        now_ns = self._clock.monotonic_ns()
+        self._usual_ns = max(now_ns - self._last_ns, self._usual_ns * 31 // 32)
+        self._last_ns = now_ns
+        return now_ns
+
+    @property
+    def is_quiet(self) -> bool:
+        """True for a silence of more than ``QUIET_MS`` that is three times what is usual."""
+        silence_ns = self._clock.monotonic_ns() - self._last_ns
+        return silence_ns > max(QUIET_MS * 1_000_000, 3 * self._usual_ns)
+
+
 class FrameDesk:
     """Takes the frames of one account's connection, whichever it is at the time.
 
@@ -90,6 +121,7 @@ class FrameDesk:
         self._noted_ns: dict[str, int] = {}
         self._heard_ns: dict[str, int] = {}
         self._coin_ns: dict[str, int] = {}
+        self.rhythm = Rhythm(clock)
         self.bars = BarAssembler(venue_clock, handler.on_bar, on_gap)
         self.undecodable = 0
         self.failures = 0
@@ -119,7 +151,7 @@ class FrameDesk:
             if frame is None:
                 return None
             channel = frame.channel
-            self._heard_ns[channel] = self._clock.monotonic_ns()
+            self._heard_ns[channel] = self.rhythm.beat()
             route = self._routes.get(channel)
             if route is None:
                 return frame

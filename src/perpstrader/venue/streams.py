@@ -155,6 +155,13 @@ class Streams:
         """Milliseconds since the last frame, by channel; a channel that was never heard is absent."""
         return self._desk.ages_ms()
 
+    @property
+    def is_quiet(self) -> bool:
+        """True for a connection that says nothing for longer than its market explains: it may be dead, and the ping
+        that shows it is due only later.
+        """
+        return self._current is not None and self._desk.rhythm.is_quiet
+
     async def run(self, beat: Callable[[], None]) -> None:
         """Stay connected for ever; ends only by cancellation, and then the socket is closed."""
         attempt = 0
@@ -193,6 +200,7 @@ class Streams:
 
         connection.socket = await self._transport.open_socket(on_frame, connection.lose)
         connection.since_ns = self._clock.monotonic_ns()
+        self._desk.rhythm.begin()
         connection.outstanding = list(self._subscriptions)
         self._messages.note(len(self._subscriptions))
         for subscription in self._subscriptions:

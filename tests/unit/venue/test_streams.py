@@ -282,6 +282,28 @@ def test_a_frozen_connection_is_given_up_when_no_pong_comes() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize(("pause_s", "after_s"), [(0.2, 3.1), (0.9, 3.1), (5.0, 15.1)])
+def test_S20_a_silence_that_the_market_does_not_explain_shows_long_before_the_ping(
+    pause_s: float, after_s: float
+) -> None:
+    async def scene(bench: Bench) -> None:
+        for _ in range(12):
+            await bench.clock.sleep(pause_s)
+            bench.socket.say("bbo", frames.bbo(bench.clock.now_ms()))
+            assert not bench.streams.is_quiet
+        await bench.clock.sleep(after_s - 0.2)
+        assert not bench.streams.is_quiet
+        await bench.clock.sleep(0.2)
+        assert bench.streams.is_quiet
+        bench.socket.say("bbo", frames.bbo(bench.clock.now_ms()))
+        assert not bench.streams.is_quiet
+        bench.socket.on_close("closed by the venue")
+        await bench.clock.sleep(0)
+        assert not bench.streams.is_quiet, "one that is down says so otherwise"
+
+    play(scene, ping_interval_s=50.0)
+
+
 def test_a_venue_that_answers_pings_but_sends_no_market_data_is_connected_anew() -> None:
     async def scene(bench: Bench) -> None:
         for _ in range(20):
