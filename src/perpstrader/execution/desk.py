@@ -308,6 +308,10 @@ class Desk(msgspec.Struct, kw_only=True):
 
         return write
 
+    def is_stale(self, order: Order) -> bool:
+        """Long past its expiry by the venue's clock: a group's child that the venue never armed leaves no record."""
+        return order.expires_ms is None or self.venue_clock.now_ms() > order.expires_ms + 3_000
+
     def expiry(self, ttl_ms: int) -> int:
         """When an action sent now stops being valid, in the venue's time."""
         return self.venue_clock.now_ms() + ttl_ms

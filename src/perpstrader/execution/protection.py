@@ -24,11 +24,12 @@ from perpstrader.domain import (
     Trigger,
     make_cloid,
 )
+from perpstrader.execution.clean_up import CleanUp
 from perpstrader.execution.desk import Desk, class_of
 from perpstrader.execution.fills import FillCollector
 from perpstrader.execution.positions import Holding, Plan
 from perpstrader.execution.stop_prices import listed_stop, looseness, sendable_limit
-from perpstrader.venue.contract import Canceled, NotSent, OrderGroup, OrderRecord, Rejected, Resting
+from perpstrader.venue.contract import NotSent, OrderGroup, OrderRecord, Rejected, Resting
 from perpstrader.venue.wire.errors import ErrorClass, ErrorCode
 
 _CONFIRM_PAUSES_S: Final = (0.0, 0.1, 0.2, 0.4, 0.8)
@@ -59,6 +60,7 @@ class Protector:
         self._exempt = exempt
         self._locks: dict[str, asyncio.Lock] = {}
         self._again: dict[str, None] = {}
+        self._clean_up = CleanUp(desk, fills, self._may_go)
         self._confirmed: dict[str, ProtectiveStop] = {}
         self._closing: dict[str, asyncio.Task[object]] = {}
         self.on_plan: Callable[[Holding], None] = lambda holding: None
@@ -121,8 +123,7 @@ class Protector:
         if stop is None or not self._is_still(holding, needed):
             return False
         self._note_confirmed(holding, stop)
-        spare = [other for other in self._desk.orders.live(holding.symbol, Purpose.STOP) if other.cloid != cloid]
-        await self._cancel(holding.symbol, spare, "a tighter stop covers the position")
+        await self._clean_up.run(holding.symbol, lambda: self._cancel_spare(holding, stop))
         return True
 
     async def ensure(self, symbol: str) -> None:
@@ -132,6 +133,8 @@ class Protector:
         lock = self.lock(symbol)
         if lock.locked():
             self._again[symbol] = None
+            if self.stop_of(symbol) is None:
+                self._clean_up.hurry(symbol)
             return
         async with lock:
             for _ in range(_MAX_ATTEMPTS):
@@ -149,7 +152,8 @@ class Protector:
         holding = self._desk.positions.holdings.get(symbol)
         if holding is None:
             self._confirmed.pop(symbol, None)
-            return await self._cancel(symbol, self._orphans(symbol), "the position is flat")
+            is_clean = await self._clean_up.run(symbol, lambda: self._cancel_orphans(symbol))
+            return is_clean or symbol in self._again  # no pause before the look that was asked for
         if self._exempt(symbol):
             return True
         needed = abs(holding.size)
@@ -161,10 +165,33 @@ class Protector:
             await self._unprotected(holding)
             return False
         self._note_confirmed(holding, stop)
-        await self._cancel(symbol, self._spare(holding, stop), "another stop covers the position")
-        if self._is_still(holding, needed):
-            await self._upkeep_target(holding, needed)
+        await self._clean_up.run(symbol, lambda: self._tidy(holding, stop))
         return True
+
+    async def _tidy(self, holding: Holding, stop: ProtectiveStop) -> bool:
+        """What a covered position has too many, and its target."""
+        await self._cancel_spare(holding, stop)
+        if self._is_still(holding, stop.size):
+            await self._upkeep_target(holding, stop.size)
+        return True
+
+    async def _cancel_spare(self, holding: Holding, stop: ProtectiveStop) -> bool:
+        current = self.stop_of(holding.symbol)
+        if current is None or current.cloid != stop.cloid:
+            return False  # another pass sees what is spare beside the stop of now
+        spare = self._spare(holding, stop)
+        return await self._clean_up.cancel(holding.symbol, spare, "another stop covers the position")
+
+    async def _cancel_orphans(self, symbol: str) -> bool:
+        return await self._clean_up.cancel(symbol, self._orphans(symbol), "the position is flat")
+
+    def _may_go(self, order: Order) -> bool:
+        """True where nothing relies on the order now: it is no stop, its symbol is flat, or another stop covers it."""
+        symbol = order.intent.symbol
+        holding, stop = self._desk.positions.holdings.get(symbol), self.stop_of(symbol)
+        if holding is None or order.intent.purpose is not Purpose.STOP:
+            return True
+        return stop is not None and any(spare.cloid == order.cloid for spare in self._spare(holding, stop))
 
     async def _find_or_place(self, holding: Holding, needed: Decimal) -> ProtectiveStop | None:
         """The confirmed stop of the position's size; ``None`` also when the position changed meanwhile.
@@ -173,15 +200,25 @@ class Protector:
         """
         newest_first = self._desk.orders.live(holding.symbol, Purpose.STOP)[::-1]
         for order in sorted(newest_first, key=looseness):
-            if order.intent.size == needed and order.intent.side is holding.side and self._may_be_armed(order):
+            if order.intent.size == needed and order.intent.side is holding.side and self._can_guard(order):
                 fresh = self._desk.venue_clock.now_ms() - order.sent_ms < _FRESH_MS
                 known = order.status not in (OrderStatus.PENDING, OrderStatus.UNKNOWN)
                 stop = await self._confirm(order, needed, patient=fresh and known)
                 if stop is not None or not self._is_still(holding, needed):
                     return stop
-                if self._desk.reach.is_out and not self._is_stale(order):
-                    return None  # it may rest there; another one goes out when it cannot any more
+                if self._desk.reach.is_out and self._may_rest(order.cloid):
+                    return None  # another one goes out when it cannot rest any more
         return await self._place(holding, needed)
+
+    def _may_rest(self, cloid: str) -> bool:
+        """True where only a record could say that the stop does not rest: the venue has acknowledged it, or it may
+        still arrive.
+        """
+        order = self._desk.orders.get(cloid)
+        if order is None or not order.is_live:
+            return False
+        acknowledged = order.oid is not None and order.status is OrderStatus.RESTING and not order.filled
+        return acknowledged or not self._desk.is_stale(order)
 
     def _spare(self, holding: Holding, stop: ProtectiveStop) -> list[Order]:
         """The other stops, but not a tighter one that may rest: until its record is read it is not given up (S22)."""
@@ -204,6 +241,9 @@ class Protector:
         if not order.intent.group:
             return None
         return self._desk.orders.get(make_cloid(self._desk.epoch, order.intent.group, 1))
+
+    def _can_guard(self, order: Order) -> bool:
+        return self._may_be_armed(order) and not self._clean_up.is_leaving(order)
 
     def _may_be_armed(self, order: Order) -> bool:
         """False for a child whose entry has not filled whole: the venue lists it, but it guards nothing (API sheet
@@ -233,7 +273,7 @@ class Protector:
             if record is None:
                 return None
             if record.group is OrderGroup.MISSING:
-                if order.oid is None and self._is_stale(order):
+                if order.oid is None and self._desk.is_stale(order):
                     self._desk.orders.update(order.cloid, status=OrderStatus.NEVER_ARMED, detail="it never arrived")
                     return None
                 continue
@@ -334,12 +374,13 @@ class Protector:
         orders = self._desk.orders.live(holding.symbol, Purpose.TARGET)
         price = holding.plan.target_price
         keep = next((o for o in orders if price is not None and o.intent.size == needed), None)
-        await self._cancel(holding.symbol, [o for o in orders if o is not keep], "its size is not the position's")
-        if price is None or self._beyond(holding, price):
+        wrong = [order for order in orders if order is not keep]
+        await self._clean_up.cancel(holding.symbol, wrong, "its size is not the position's")
+        if price is None or not self._is_still(holding, needed) or self._beyond(holding, price):
             return
         if keep is not None:
             if keep.oid is None and not await self._confirm_target(keep):
-                await self._cancel(holding.symbol, [keep], "it was never armed")
+                await self._clean_up.cancel(holding.symbol, [keep], "it was never armed")
             return
         try:
             limit = self._sendable(holding, needed, price, self._stop_limit(holding, price))
@@ -359,44 +400,9 @@ class Protector:
     async def _confirm_target(self, order: Order) -> bool:
         record = await self._desk.look_up(order.cloid)
         if record is None or record.group is OrderGroup.MISSING:
-            return not self._is_stale(order)
+            return not self._desk.is_stale(order)
         self._desk.orders.apply_record(order.cloid, record)
         return record.group is OrderGroup.LIVE
-
-    async def _cancel(self, symbol: str, orders: list[Order], why: str) -> bool:
-        """Cancel by cloid; each one's own status decides, and what is gone already is settled by its record.
-
-        What has never been seen at the venue is looked up before an action is spent on it.
-        """
-        seen = [order for order in orders if order.oid is not None or await self._take_record(order, why)]
-        if seen:
-            acks = await self._desk.client.cancel([(symbol, order.cloid) for order in seen])
-            for order, ack in zip(seen, acks, strict=True):
-                if isinstance(ack, Canceled):
-                    self._desk.orders.update(
-                        order.cloid, status=OrderStatus.CANCELED, detail=why, updated_ms=self._desk.clock.now_ms()
-                    )
-                else:
-                    await self._take_record(order, why)
-        return not any((o := self._desk.orders.get(order.cloid)) is not None and o.is_live for order in orders)
-
-    async def _take_record(self, order: Order, why: str) -> bool:
-        """Settle an order by the venue's record; True while it lives there. One without a record never was, in time."""
-        record = await self._desk.look_up(order.cloid)
-        if record is None:
-            return False
-        if record.group is OrderGroup.MISSING:
-            if self._is_stale(order):
-                self._desk.orders.update(order.cloid, status=OrderStatus.NEVER_ARMED, detail=why)
-            return False
-        self._desk.orders.apply_record(order.cloid, record)
-        if record.group is OrderGroup.FILLED:
-            self._desk.pool.spawn(f"fills-{order.cloid}", self._fills.complete(order.cloid, record.status_ms))
-        return record.group is OrderGroup.LIVE
-
-    def _is_stale(self, order: Order) -> bool:
-        """Long past its expiry by the venue's clock: a group's child that the venue never armed leaves no record."""
-        return order.expires_ms is None or self._desk.venue_clock.now_ms() > order.expires_ms + 3_000
 
     def _plan(self, holding: Holding) -> Plan:
         """The episode's plan; one without a stop (adopted, or lost) gets the default distance from mark, else from its

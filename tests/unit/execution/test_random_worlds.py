@@ -12,9 +12,9 @@ from tests.unit.execution.world import World, play
 
 from perpstrader.domain import Order, Purpose, Side
 from perpstrader.execution import PositionBook
+from perpstrader.execution.clean_up import CleanUp
 from perpstrader.execution.entry import EntryDesk
 from perpstrader.execution.exits import ExitDesk
-from perpstrader.execution.protection import Protector
 
 D = Decimal
 
@@ -100,14 +100,14 @@ async def _nothing_is_done(self: object, *args: object) -> int:
     return 0
 
 
-async def _nothing_is_cancelled(self: Protector, symbol: str, orders: list[Order], why: str) -> bool:
+async def _nothing_is_cancelled(self: CleanUp, symbol: str, orders: list[Order], why: str) -> bool:
     return True
 
 
 @pytest.mark.parametrize(
     ("where", "name", "mutant"),
     [
-        (Protector, "_cancel", _nothing_is_cancelled),
+        (CleanUp, "cancel", _nothing_is_cancelled),
         (PositionBook, "is_new", lambda self, fill: True),
         (ExitDesk, "settle", _nothing_is_done),
         (EntryDesk, "settle", _nothing_is_done),
