@@ -211,7 +211,10 @@ class Reconciler:
         before = self._desk.clock.now_ms()
         if self._knows_fills and not self._view.reconciled:  # each stop by its own record, which is cheap to ask for
             self._protect(self._desk.positions.holdings)
-        fills, orders = await asyncio.gather(self._fills_since(), self.look_at_list(), return_exceptions=True)
+        fills, orders, protected = await asyncio.gather(
+            self._fills_since(), self.look_at_list(), self._protect_what_agrees(), return_exceptions=True
+        )
+        _answer(protected)
         new, listed = _answer(fills), _answer(orders)
         state = await self._account.refresh()
         orphans = await self._open_orders(listed, state)
@@ -229,6 +232,24 @@ class Reconciler:
             has_money=not unread,
             text=unread,
         )
+
+    async def _protect_what_agrees(self) -> None:
+        """At a start, a position that the venue shows as the last life left it waits for no fills to have its stop
+        looked after: those cost as much weight as sixty looks at the account, and can be lost again and again (S20).
+        """
+        on_record = self._with_stops_on_record()
+        if self._knows_fills or not on_record:
+            return
+        try:
+            state = await self._account.refresh()
+        except VenueError:
+            return  # the comparison goes on with what it can read
+        held = self._desk.positions
+        self._protect(symbol for symbol in on_record if held.size(symbol) == _size_of(state, symbol) != 0)
+
+    def _with_stops_on_record(self) -> list[str]:
+        """Held symbols whose stop is known here; one that is not may lie in the venue's list."""
+        return [symbol for symbol in self._desk.positions.holdings if self._desk.orders.live(symbol, Purpose.STOP)]
 
     async def _money(self) -> str:
         """Funding and cash flows; why they could not be read where that is so, which holds up nothing else."""
@@ -255,9 +276,8 @@ class Reconciler:
             since = min(since, max(min(live), self.agreed_venue_ms - _LATE_FILL_MS))
         new = self._fills.take(await self._desk.client.fills(max(0, since - 60_000)))
         self._knows_fills = True
-        on_record = [symbol for symbol in self._desk.positions.holdings if self._desk.orders.live(symbol, Purpose.STOP)]
         # It may be gone since the last life.
-        self._protect(symbol for symbol in on_record if not self._protector.is_settled(symbol))
+        self._protect(symbol for symbol in self._with_stops_on_record() if not self._protector.is_settled(symbol))
         return new
 
     def _protect(self, symbols: Iterable[str]) -> None:
@@ -394,7 +414,7 @@ class Reconciler:
         now = self._desk.clock.now_ms()
         for symbol in sorted(set(ours) | set(state.positions)):
             theirs = state.positions.get(symbol)
-            size = theirs.size if theirs is not None else ZERO
+            size = _size_of(state, symbol)
             if ours.get(symbol, ZERO) == size:
                 self._suspects.pop(symbol, None)
                 continue
@@ -448,6 +468,11 @@ class Reconciler:
         if symbol not in self._view.frozen:
             self._view.frozen[symbol] = why
             self._desk.say("symbol-frozen", symbol, why, grave=True)
+
+
+def _size_of(state: AccountState, symbol: str) -> Decimal:
+    position = state.positions.get(symbol)
+    return position.size if position is not None else ZERO
 
 
 def _answer(read: T | BaseException) -> T:

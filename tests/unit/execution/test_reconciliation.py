@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -43,6 +44,58 @@ def test_S54_a_restart_finds_position_stop_and_books_as_they_were() -> None:
         assert (holding.owner, holding.plan.stop_price) == ("trend", D(95))
         assert again.execution.view.reconciled
         assert len([r for r in w.venue.sent if r.trigger]) == 2
+        await again.stop()
+
+    play(act)
+
+
+@pytest.mark.parametrize("stop_is_gone", [True, False])
+def test_S20_a_start_protects_a_position_that_the_venue_confirms_before_fills_can_be_read(
+    stop_is_gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        w.venue.stream = None
+        if stop_is_gone:
+            w.venue.drop(w.orders(Purpose.STOP)[0].cloid)
+        again, fills = await w.again(), w.venue.fills
+
+        async def unread(since_ms: int) -> Sequence[Fill]:
+            raise VenueError("userFillsByTime: no answer")
+
+        monkeypatch.setattr(w.venue, "fills", unread)
+        starting = asyncio.create_task(again.execution.start())
+        await w.clock.sleep(4)
+        assert not starting.done()
+        assert again.is_protected()
+        assert len([request for request in w.venue.sent if request.trigger]) == 1 + stop_is_gone
+        monkeypatch.setattr(w.venue, "fills", fills)
+        await starting
+        assert again.is_protected()
+        await again.stop()
+
+    play(act)
+
+
+def test_S20_a_start_protects_nothing_that_the_venue_shows_otherwise_before_fills_are_read(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        w.venue.stream = None
+        w.venue.trade("BTC", False, D(1))
+        again, fills, sent = await w.again(), w.venue.fills, len(w.venue.sent)
+
+        async def unread(since_ms: int) -> Sequence[Fill]:
+            raise VenueError("userFillsByTime: no answer")
+
+        monkeypatch.setattr(w.venue, "fills", unread)
+        starting = asyncio.create_task(again.execution.start())
+        await w.clock.sleep(4)
+        assert len(w.venue.sent) == sent
+        monkeypatch.setattr(w.venue, "fills", fills)
+        await starting
+        assert again.size() == 0
         await again.stop()
 
     play(act)
