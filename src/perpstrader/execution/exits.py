@@ -2,7 +2,8 @@
 
 Nothing here asks a limit, a halt or a breaker. A full close is sized at the upper bound of what the position can be,
 since the venue clamps it, and may therefore go again under a new cloid while an earlier outcome is unknown. A partial
-exit settles first, and becomes a full close where its remainder would fall below the venue's minimum.
+exit settles first, and becomes a full close where its remainder would fall below the venue's minimum, or as soon as a
+full close is asked for: that one never waits for the proof of what became of the partial.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class _Exit(msgspec.Struct, kw_only=True):
     post_only: bool = False
     refused: str = ""
     on_sent: OnSent | None = None
+    woken: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 class ExitDesk:
@@ -88,6 +90,7 @@ class ExitDesk:
         self._fills = fills
         self._plans: dict[str, asyncio.Task[ExitReport]] = {}
         self._full: dict[str, tuple[str, OnSent | None]] = {}
+        self._running: dict[str, _Exit] = {}
         self._handled: dict[str, None] = {}
 
     def in_progress(self, symbol: str) -> bool:
@@ -102,6 +105,8 @@ class ExitDesk:
         """Close the whole position; joins the plan that is already closing it."""
         if symbol in self._plans:
             self._full[symbol] = reason, on_sent
+            if symbol in self._running:
+                self._running[symbol].woken.set()
             return await asyncio.shield(self._plans[symbol])
         return await self._start(symbol, None, reason, on_sent)
 
@@ -138,12 +143,14 @@ class ExitDesk:
         finally:
             self._plans.pop(symbol, None)
             self._full.pop(symbol, None)
+            self._running.pop(symbol, None)
 
     async def _until_done(
         self, symbol: str, episode: str, size: Decimal | None, reason: str, on_sent: OnSent | None
     ) -> ExitReport:
         start = abs(self._desk.positions.size(symbol))
         plan = _Exit(symbol=symbol, episode=episode, reason=reason, start=start, size=size, on_sent=on_sent)
+        self._running[symbol] = plan
         pause = _RETRY_PAUSE_S
         while True:
             if symbol in self._full:
@@ -162,6 +169,8 @@ class ExitDesk:
             if text:
                 return self._report(plan, text)
             filled = await self._attempt(plan, holding, left)
+            if plan.size is not None and symbol in self._full:
+                continue  # whatever became of the partial: the full close is tried at once and on its own
             if plan.refused and plan.size is not None:
                 return self._report(plan, f"stopped: {plan.refused}")
             pause = _RETRY_PAUSE_S if filled else await self._pause(pause)
@@ -189,6 +198,7 @@ class ExitDesk:
     async def _attempt(self, plan: _Exit, holding: Holding, left: Decimal) -> bool:
         """One order; True when something of it filled. A full close's outcome is awaited for 2 s at most (S03)."""
         plan.attempts += 1
+        plan.refused = ""
         try:
             order = await self._order(plan, holding, left)
         except PerpsTraderError as error:
@@ -204,15 +214,15 @@ class ExitDesk:
         if plan.on_sent is not None and not isinstance(ack, NotSent):
             plan.on_sent(order)
         if isinstance(ack, Filled):
-            await self._filled_at_once(order, ack, full=plan.size is None)
+            await self._filled_at_once(plan, order, ack)
         elif isinstance(ack, Rejected):
             await self._rejected(plan, order, ack)
         elif isinstance(ack, NotSent):
             self._desk.orders.update(order.cloid, status=OrderStatus.ABANDONED, detail=ack.text)
         elif isinstance(ack, Resting) and order.intent.tif is TimeInForce.ALO:
-            await self._take_back(order, ack)
+            await self._take_back(plan, order, ack)
         else:
-            await self._unknown(order, full=plan.size is None)
+            await self._unknown(plan, order)
         known = self._desk.orders.get(order.cloid)
         return known is not None and known.filled > 0
 
@@ -234,14 +244,14 @@ class ExitDesk:
             intent = msgspec.structs.replace(intent, tif=TimeInForce.ALO)
         return self._desk.attempt(intent, 1, expires_ms=self._desk.expiry(self._desk.settings.exit_expiry_ms))
 
-    async def _filled_at_once(self, order: Order, ack: Filled, *, full: bool) -> None:
+    async def _filled_at_once(self, plan: _Exit, order: Order, ack: Filled) -> None:
         self._desk.orders.update(order.cloid, oid=ack.oid)
         if await self._fills.expect(order.cloid, ack.size, patience_s=_FILLS_PATIENCE_S):
             self._desk.orders.finish_partial(
                 order.cloid, ack.size, "the rest found no price within the bound", self._now()
             )
         else:
-            await self._unknown(order, full=full)
+            await self._unknown(plan, order)
 
     async def _rejected(self, plan: _Exit, order: Order, ack: Rejected) -> None:
         """A no: what it means for the next attempt. Only a partial exit may end on it, a full close goes on (S04)."""
@@ -255,23 +265,46 @@ class ExitDesk:
         elif kind in (ErrorClass.PERMANENT, ErrorClass.AUTH):
             plan.refused = ack.text
 
-    async def _take_back(self, order: Order, ack: Resting) -> None:
-        """A post-only exit rests at the touch for 2 s, then it is cancelled and priced anew."""
+    async def _take_back(self, plan: _Exit, order: Order, ack: Resting) -> None:
+        """A post-only exit rests at the touch for 2 s, then it is cancelled and priced anew; a full close waits 2 s
+        more at most for the proof, and a partial one that became a full close no longer.
+        """
         self._desk.orders.update(order.cloid, status=OrderStatus.RESTING, oid=ack.oid)
-        await self._desk.clock.sleep(_UNKNOWN_PAUSE_S)
-        await self.settle(order)
+        if plan.size is None:
+            await self._desk.clock.sleep(_UNKNOWN_PAUSE_S)
+        elif plan.symbol not in self._full:
+            plan.woken.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_UNKNOWN_PAUSE_S):
+                    await plan.woken.wait()
+        settling = self._desk.pool.spawn(f"settle-{order.cloid}", self.settle(order))
+        if plan.size is not None:
+            await self._settled_or_upgraded(plan, settling)
+        elif settling is not None:
+            await asyncio.wait([settling], timeout=_UNKNOWN_PAUSE_S)
 
-    async def _unknown(self, order: Order, *, full: bool) -> None:
-        """A full close may go again after 2 s while this one is settled beside it; a partial one is settled first (S03,
-        S11).
+    async def _unknown(self, plan: _Exit, order: Order) -> None:
+        """A full close may go again after 2 s while this one is settled beside it; a partial one is settled first, or
+        becomes a full close, which the venue clamps to what the partial has left (S03, S11).
         """
         self._desk.orders.update(order.cloid, status=OrderStatus.UNKNOWN, detail="no answer")
         self._desk.say("exit-unknown", order.intent.symbol, f"no answer to {order.cloid}", episode=order.intent.episode)
-        if not full:
-            await self.settle(order)
-            return
-        self._desk.pool.spawn(f"settle-{order.cloid}", self.settle(order))
-        await self._desk.clock.sleep(_UNKNOWN_PAUSE_S)
+        settling = self._desk.pool.spawn(f"settle-{order.cloid}", self.settle(order))
+        if plan.size is None:
+            await self._desk.clock.sleep(_UNKNOWN_PAUSE_S)
+        else:
+            await self._settled_or_upgraded(plan, settling)
+
+    async def _settled_or_upgraded(self, plan: _Exit, settling: asyncio.Task[None] | None) -> None:
+        """Returns once the partial's outcome is proven or a full close was asked for; never lets it go out twice."""
+        if settling is not None:
+            settling.add_done_callback(lambda _: plan.woken.set())
+        while plan.symbol not in self._full:
+            if settling is not None and settling.done():
+                settling.result()  # what went wrong in it ends the plan: nothing is proven
+                return
+            plan.woken.clear()
+            await plan.woken.wait()
 
     async def settle(self, order: Order) -> None:
         """Find out what became of an attempt, with proof, and book its fills; one that still lives is cancelled."""

@@ -133,6 +133,79 @@ def test_S03_there_is_one_plan_a_symbol_and_a_full_close_takes_over_a_partial_on
     play(act)
 
 
+def _info_is_down(w: World) -> None:
+    async def fails(*args: object, **kwargs: object) -> object:
+        raise VenueError("502 from /info")
+
+    for read in ("order", "open_orders", "fills", "account", "venue_time_ms", "book", "funding", "cash_flows"):
+        setattr(w.venue, read, fails)
+
+
+def _info_is_back(w: World) -> None:
+    for read in ("order", "open_orders", "fills", "account", "venue_time_ms", "book", "funding", "cash_flows"):
+        delattr(w.venue, read)
+
+
+@pytest.mark.parametrize("executed", [True, False])
+@pytest.mark.parametrize("down", [True, False])
+def test_S01_S03_S05_a_full_close_does_not_wait_for_the_proof_of_a_partial_exit(executed: bool, down: bool) -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.watched(3)
+        w.venue.lose.append(executed)
+        if down:
+            _info_is_down(w)
+        w.pool.spawn("reduce", w.execution.reduce("BTC", D("0.4"), "strategy"))
+        await w.clock.sleep(0.1)
+        full = w.pool.spawn("close", w.execution.close("BTC", "all of it"))
+        await w.clock.sleep(3)
+        assert w.venue.positions["BTC"] == 0
+        assert [r.size for r in exits(w)].count(D("0.4")) == 1
+        assert all(r.reduce_only for r in exits(w))
+        assert executed or w.execution.exits.in_progress("BTC")
+        if w.execution.exits.in_progress("BTC"):
+            assert (await w.enter()).refusal is not None
+        if down:
+            _info_is_back(w)
+        await w.watched(30)
+        assert full is not None
+        assert full.result().flat
+        assert not w.execution.exits.in_progress("BTC")
+
+    play(act)
+
+
+def test_S10_S11_a_partial_exit_is_never_sent_twice_while_nothing_proves_its_outcome() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.watched(3)
+        w.venue.lose.append(False)
+        _info_is_down(w)
+        w.pool.spawn("reduce", w.execution.reduce("BTC", D("0.4"), "strategy"))
+        await w.watched(120)
+        assert len(exits(w)) == 1
+        _info_is_back(w)
+        await w.watched(30)
+        assert w.venue.positions["BTC"] == D("0.6")
+
+    play(act)
+
+
+def test_S01_S03_a_full_close_survives_the_refusal_of_the_partial_exit_it_joined() -> None:
+    async def act(w: World) -> None:
+        await w.enter()
+        await w.watched(3)
+        w.venue.latency_s = 0.2
+        w.venue.refuse = lambda r: ErrorCode.MIN_TRADE_NTL if r.trigger is None and r.size == D("0.4") else None
+        w.pool.spawn("reduce", w.execution.reduce("BTC", D("0.4"), "strategy"))
+        await w.clock.sleep(0.1)
+        report = await w.execution.close("BTC", "all of it")
+        assert report.flat
+        assert w.venue.positions["BTC"] == 0
+
+    play(act)
+
+
 def test_S03_a_stop_of_the_last_position_that_may_still_rest_holds_up_the_next_entry() -> None:
     async def act(w: World) -> None:
         await w.enter()
