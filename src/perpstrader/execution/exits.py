@@ -163,7 +163,7 @@ class ExitDesk:
             if holding is None:
                 if await self._shown_flat(symbol):
                     return self._report(plan, "closed", flat=True)
-                pause = await self._pause(pause)
+                pause = await self._pause(plan, pause)
                 continue
             left, text = self._left(plan, holding)
             if text:
@@ -173,7 +173,7 @@ class ExitDesk:
                 continue  # whatever became of the partial: the full close is tried at once and on its own
             if plan.refused and plan.size is not None:
                 return self._report(plan, f"stopped: {plan.refused}")
-            pause = _RETRY_PAUSE_S if filled else await self._pause(pause)
+            pause = _RETRY_PAUSE_S if filled else await self._pause(plan, pause)
             if not filled and plan.attempts == _TELL_AFTER:
                 text = f"{plan.attempts} attempts, still {left} left: {plan.reason}"
                 self._desk.say("exit-not-filling", symbol, text, episode=plan.episode, grave=True)
@@ -272,11 +272,8 @@ class ExitDesk:
         self._desk.orders.update(order.cloid, status=OrderStatus.RESTING, oid=ack.oid)
         if plan.size is None:
             await self._desk.clock.sleep(_UNKNOWN_PAUSE_S)
-        elif plan.symbol not in self._full:
-            plan.woken.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_UNKNOWN_PAUSE_S):
-                    await plan.woken.wait()
+        else:
+            await self._wait_for_upgrade(plan, _UNKNOWN_PAUSE_S)
         settling = self._desk.pool.spawn(f"settle-{order.cloid}", self.settle(order))
         if plan.size is not None:
             await self._settled_or_upgraded(plan, settling)
@@ -322,7 +319,8 @@ class ExitDesk:
                     await self._fills.complete(order.cloid)
                 elif settled.record.group is OrderGroup.LIVE:
                     await self._desk.client.cancel([(order.intent.symbol, order.cloid)])
-                    pause = await self._pause(pause)
+                    await self._desk.clock.sleep(pause)
+                    pause = min(_MAX_PAUSE_S, pause * 2)
         finally:
             self._handled.pop(order.cloid, None)
 
@@ -385,9 +383,20 @@ class ExitDesk:
                 return False
         return False
 
-    async def _pause(self, pause: float) -> float:
-        await self._desk.clock.sleep(pause)
+    async def _pause(self, plan: _Exit, pause: float) -> float:
+        """How long the next one is; a partial exit's ends when it becomes a full close (S01)."""
+        if plan.size is None:
+            await self._desk.clock.sleep(pause)
+        else:
+            await self._wait_for_upgrade(plan, pause)
         return min(_MAX_PAUSE_S, pause * 2)
+
+    async def _wait_for_upgrade(self, plan: _Exit, longest_s: float) -> None:
+        plan.woken.clear()
+        if plan.symbol not in self._full:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(longest_s):
+                    await plan.woken.wait()
 
     def _filled(self, plan: _Exit) -> Decimal:
         known = (self._desk.orders.get(cloid) for cloid in plan.cloids)
