@@ -183,12 +183,14 @@ def forgets_halts(patch: pytest.MonkeyPatch) -> None:
 
 
 def halts_stop_exits(patch: pytest.MonkeyPatch) -> None:
-    """Whoever is halted may not close either."""
+    """Whoever is halted may not close either, and the first loss of a row is a halt: else few seeds of this length see
+    a close under one.
+    """
     may_exit = Decider._may_exit
 
     async def halted(decider: Decider, signal: Signal) -> Refusal | None:
-        halts = decider._risk_state().halts
-        return Refusal(reason=Reason.HALTED) if halts else await may_exit(decider, signal)
+        state = decider._risk_state()
+        return Refusal(reason=Reason.HALTED) if state.halts or state.loss_streak else await may_exit(decider, signal)
 
     patch.setattr(Decider, "_may_exit", halted)
 

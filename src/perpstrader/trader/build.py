@@ -134,9 +134,7 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
     books = await open_books(deps.store, client)
     market = MarketData()
     market.on_implausible = wiring.implausible
-    keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
-    keeper.on_halt = recorder.on_halt
-    await keeper.load()
+    keeper = await _keeper(settings, deps, journal, recorder)
     risk = RiskManager(settings.risk, settings.execution, settings.venue.leverage, assets)
     desk = await _desk(settings, deps, client, assets, market, journal, pool, recorder, stages, keeper.conduct)
     execution = Execution(
@@ -170,6 +168,14 @@ async def build_trader(settings: Settings, deps: Deps) -> tuple[Trader, Commands
         _watch_budget(monitor, trader, budgeted)
     await recorder.take_up(await deps.store.read(lambda tx: tx.episodes.active()))
     return trader, Commands(trader, deps.rng)
+
+
+async def _keeper(settings: Settings, deps: Deps, journal: Journal, recorder: Recorder) -> RiskKeeper:
+    """What was remembered of the day, the losses and the halts, loaded; new halts are told to the record."""
+    keeper = RiskKeeper(settings.risk, deps.store, deps.clock, persist=journal.later)
+    keeper.on_halt = recorder.on_halt
+    await keeper.load()
+    return keeper
 
 
 def _watch_budget(monitor: PerformanceMonitor, trader: Trader, budgeted: BudgetedTransport) -> None:
