@@ -62,6 +62,9 @@ async def bring_back(hands: Hands, month: str, *, progress: Told = None) -> list
         there = ", ".join(dict.fromkeys(part.month for part in known)) or "none"
         raise TraceError(f"{month!r} is no archived month; archived are: {there}")
     first = next(place for place, part in enumerate(known) if part.month == month)
+    away = await hands.read(partial(cold.can_return, wanted=known[first:]))
+    if away:
+        raise TraceError(away)
     back: list[str] = []
     for part in reversed(known[first:]):
         await _return(hands, part, progress)

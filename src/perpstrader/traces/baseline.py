@@ -19,8 +19,9 @@ import apsw
 from perpstrader.domain.traces import Trace
 from perpstrader.runtime.executor import Executor, InlineExecutor
 from perpstrader.traces import chain, queries, rows
+from perpstrader.traces.attach import attach_outcome
 from perpstrader.traces.codec import encode
-from perpstrader.traces.errors import TraceError, TraceRejectedError, UnknownTraceError
+from perpstrader.traces.errors import TraceError, TraceRejectedError
 from perpstrader.traces.files import MEMORY, Synchronous, as_trace_error, connect, transact
 from perpstrader.traces.reading import Reads
 from perpstrader.traces.records import Counters, CycleNote, Marked, Retained, Retention
@@ -196,14 +197,8 @@ class TraceStore(Reads):
             self._note_room = self._transact(lambda: rows.put_notes(self._connection, notes, keep=self._max_notes))
 
     def _attach_outcome(self, trace_id: str, outcome_usd: Decimal, outcome_ms: int) -> None:
-        def revise() -> None:
-            trace = queries.one(self._connection, trace_id)
-            if trace is None:
-                raise UnknownTraceError(f"there is no trace {trace_id!r}; its outcome was not recorded")
-            revised = encode(rows.with_outcome(trace, format(outcome_usd, "f"), outcome_ms))
-            rows.revise_trace(self._connection, revised, rows.Tail.read(self._connection))
-
-        self._transact(revise)
+        text = format(outcome_usd, "f")
+        self._transact(lambda: attach_outcome(self._connection, trace_id, text, outcome_ms))
 
     def _transact(self, work: Callable[[], T], *, full: bool = False) -> T:
         """Run ``work`` in one transaction; ``full`` syncs the commit to the disk whatever the setting is."""

@@ -114,13 +114,14 @@ class Batches:
         self._checkpoints = Checkpoints(connection)
         self._on_written = on_written
         self._on_trouble = on_trouble
-        self._pool = TaskPool(self._broken)
+        self._pool = TaskPool(lambda name, error: self._broken(error))
         self._queue: deque[Item] = deque()
         self._work: list[Item] = []
         self._bytes = 0
         self._wake = asyncio.Event()
         self._hurried = False
         self._closing = False
+        self._draining = False
         self._accepted = self._stored = self._dead = self._dropped = self._duplicates = self._updates = 0
 
     @property
@@ -144,7 +145,8 @@ class Batches:
         self._bytes += item.size
         if len(self._queue) >= self._limits.batch_size:
             self._wake.set()
-        if len(self._queue) == 1 and not self._work:
+        if not self._draining:
+            self._draining = True
             self._pool.spawn("trace-batches", self._drain())
         return Receipt(self, future, urgent)
 
@@ -161,30 +163,45 @@ class Batches:
             self._wake.set()
 
     async def flush(self) -> None:
-        """Everything that was accepted so far is written, or its receipt says why not."""
+        """Everything that was accepted so far is written, or its receipt says why not; what comes later is not
+        waited for.
+        """
+        waiting = [item.future for item in (*self._work, *self._queue)]
         self.hurry()
-        await self._pool.drain()
+        if waiting:
+            await asyncio.wait(waiting)
 
     async def close(self) -> None:
-        """As ``flush``; trouble with the disk is waited for no longer."""
+        """All that was accepted is written, or told; nothing gathers any more, and trouble with the disk is waited for
+        no longer.
+        """
         self._closing = True
-        await self.flush()
+        self.hurry()
+        await self._pool.drain()
 
     # --- the one task that writes ---
 
     async def _drain(self) -> None:
-        while self._queue:
-            if not self._hurried and len(self._queue) < self._limits.batch_size:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._limits.flush_ms / 1000):
-                        await self._wake.wait()
-            self._wake.clear()
-            self._hurried = False
-            upto = len(self._queue)
-            while upto > 0:
-                upto -= await self._write_some(upto)
-        if self._checkpoints.is_due:
-            await self._executor.run(self._checkpoints.run)
+        try:
+            while self._queue:
+                await self._write_what_waits()
+                if not self._queue and self._checkpoints.is_due:
+                    await self._executor.run(self._checkpoints.run)
+        except Exception as error:
+            self._broken(error)
+        finally:
+            self._draining = False
+
+    async def _write_what_waits(self) -> None:
+        if not self._hurried and not self._closing and len(self._queue) < self._limits.batch_size:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.flush_ms / 1000):
+                    await self._wake.wait()
+        self._wake.clear()
+        self._hurried = False
+        upto = len(self._queue)
+        while upto > 0 and self._queue:  # room may have been made meanwhile
+            upto -= await self._write_some(upto)
 
     async def _write_some(self, upto: int) -> int:
         """One transaction; how many it took."""
@@ -200,7 +217,7 @@ class Batches:
     def _take(self, upto: int) -> list[Item]:
         taken: list[Item] = []
         size = 0
-        while len(taken) < min(upto, MAX_ROWS) and size < _MAX_BYTES:
+        while self._queue and len(taken) < min(upto, MAX_ROWS) and size < _MAX_BYTES:
             item = self._queue.popleft()
             taken.append(item)
             size += item.size
@@ -244,6 +261,8 @@ class Batches:
     # --- room ---
 
     def _make_room(self, item: Item) -> bool:
+        if item.routine and item.size > self._limits.max_pending_bytes:
+            return False  # whatever were dropped for it, it would never fit
         while self._is_full(item):
             oldest = next((waiting for waiting in self._queue if waiting.routine), None)
             if oldest is None:
@@ -269,13 +288,13 @@ class Batches:
             if not item.future.done():
                 item.future.set_exception(error)
 
-    def _broken(self, name: str, error: Exception) -> None:
+    def _broken(self, error: Exception) -> None:
         """The task itself failed, which nothing should make it do: everybody who waits is told."""
         waiting = [*self._work, *self._queue]
         self._work, self._bytes = [], 0
         self._queue.clear()
         self._drop(waiting, TraceError(f"the writer of {self._name} failed: {type(error).__name__}: {error}"))
-        self._on_trouble(f"{name}: {type(error).__name__}: {error}")
+        self._on_trouble(f"the writer of {self._name} failed: {type(error).__name__}: {error}")
 
     # --- on the writer's thread ---
 

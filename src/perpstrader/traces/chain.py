@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from perpstrader.traces import bars, outbox
 from perpstrader.traces.codec import DROPPED, decode
 from perpstrader.traces.errors import TraceError, TraceFileError
 from perpstrader.traces.records import MIN_RETENTION_MS, Verification
-from perpstrader.traces.rows import chain_seal, link
+from perpstrader.traces.rows import chain_seal, link, note_gone
 from perpstrader.traces.schema import SUMMARY_COLUMNS, summary_values
 
 SLICE: Final = 200
@@ -72,10 +73,13 @@ def _null_nan(value: object) -> object:
     return None if isinstance(value, float) and value != value else value
 
 
-def prune_limit(connection: apsw.Connection, before_ms: int, *, unshipped: bool = False) -> int:
+def prune_limit(
+    connection: apsw.Connection, before_ms: int, *, unshipped: bool = False, within: int | None = None
+) -> int:
     """The number of the first entry that stays; raises ``TraceError`` when too little would stay (TS-19).
 
-    What waits to be shipped stays, unless ``unshipped`` says otherwise.
+    What waits to be shipped stays, unless ``unshipped`` says otherwise. With ``within`` only so many of the oldest
+    traces are looked at, and what follows on them is said to stay.
     """
     newest_ms = connection.execute("SELECT max(accepted_ms) FROM trace").get
     if newest_ms is None:
@@ -85,8 +89,16 @@ def prune_limit(connection: apsw.Connection, before_ms: int, *, unshipped: bool 
         raise TraceError(
             f"pruning before {before_ms} would keep less than a day up to the newest trace; choose at most {latest_ms}"
         )
-    sql = "SELECT first_entry FROM trace WHERE seq = (SELECT min(seq) FROM trace WHERE accepted_ms >= ?)"
-    limit = int(connection.execute(sql, (before_ms,)).get)
+    if within is None:
+        sql = "SELECT first_entry FROM trace WHERE seq = (SELECT min(seq) FROM trace WHERE accepted_ms >= ?)"
+        limit = int(connection.execute(sql, (before_ms,)).get)
+    else:
+        limit = 0
+        sql = "SELECT first_entry, accepted_ms FROM trace ORDER BY seq LIMIT ?"
+        for first_entry, accepted_ms in connection.execute(sql, (within + 1,)):
+            limit = first_entry
+            if accepted_ms >= before_ms:
+                break
     shipped = None if unshipped else outbox.shipped(connection)
     return limit if shipped is None else min(limit, shipped + 1)
 
@@ -106,11 +118,37 @@ def prune_slice(connection: apsw.Connection, limit: int) -> tuple[int, bool]:
         raise TraceError(
             f"entry {end - 1} of the chain is missing; nothing was pruned, `perpstrader traces verify` tells more"
         )
-    connection.execute(
-        "DELETE FROM trace WHERE entry < ?1 AND seq IN (SELECT seq FROM payload WHERE entry < ?1)", (end,)
-    )
+    going = "FROM trace WHERE entry < ?1 AND seq IN (SELECT seq FROM payload WHERE entry < ?1)"
+    note_gone(connection, connection.execute(f"SELECT max(accepted_ms) {going}", (end,)).get)
+    connection.execute(f"DELETE {going}", (end,))
     removed = connection.changes()
     outbox.count_lost(connection, oldest, end)
+    _note_pruned(connection, oldest, end - 1, digest)
     connection.execute("DELETE FROM payload WHERE entry < ?", (end,))
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('sealed', ?)", (f"{end - 1}:{digest.hex()}",))
     return removed, end < limit
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Entries ``first`` to ``last`` of the chain that pruned behind an archived month; ``digest`` is the last's."""
+
+    first: int
+    last: int
+    digest: str
+
+
+def pruned(connection: apsw.Connection) -> list[Span]:
+    """What was pruned behind archived months, in the order of the chain."""
+    text = connection.execute("SELECT value FROM meta WHERE key = 'pruned'").get
+    return [] if text is None else msgspec.json.decode(text, type=list[Span])
+
+
+def _note_pruned(connection: apsw.Connection, first: int, last: int, digest: bytes) -> None:
+    """Where something is archived, its end is no longer the seal: what lies between was pruned, not lost."""
+    if connection.execute("SELECT 1 FROM cold_part LIMIT 1").get is None:
+        return
+    spans = pruned(connection)
+    if spans and spans[-1].last == first - 1:
+        first = spans.pop().first
+    text = msgspec.json.encode([*spans, Span(first, last, digest.hex())]).decode()
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('pruned', ?)", (text,))

@@ -21,7 +21,7 @@ from perpstrader.traces.codec import DROPPED, decode
 from perpstrader.traces.copies import sha256_of
 from perpstrader.traces.errors import TraceError
 from perpstrader.traces.records import MIN_RETENTION_MS
-from perpstrader.traces.rows import chain_seal
+from perpstrader.traces.rows import chain_seal, note_back, note_gone
 
 SLICE: Final = 100
 """Entries of one transaction, and of one row group of a file."""
@@ -87,8 +87,9 @@ def due(connection: apsw.Connection, age_ms: int) -> Part | None:
 
     What waits to be shipped is not archived.
     """
-    ends: Row = connection.execute("SELECT min(accepted_ms), max(accepted_ms) FROM trace").fetchall()[0]
-    oldest_ms, newest_ms = ends
+    # each end is asked for alone, which reads no row
+    oldest_ms = connection.execute("SELECT min(accepted_ms) FROM trace").get
+    newest_ms = connection.execute("SELECT max(accepted_ms) FROM trace").get
     if oldest_ms is None or not connection.filename:
         return None
     sealed, before = chain_seal(connection)
@@ -174,6 +175,8 @@ def take(connection: apsw.Connection, part: Part, first: int, last: int, kept: S
         return False
     names = [name for name, _ in columns(connection, "payload")]
     digest = kept.payloads[-1][names.index("digest")]
+    place = [name for name, _ in columns(connection, "trace")].index("accepted_ms")
+    note_gone(connection, max((row[place] for row in kept.traces), default=None))
     connection.execute(f"DELETE FROM trace WHERE seq IN ({_ENDED.format('seq')})", (first, last))
     connection.execute("DELETE FROM payload WHERE entry BETWEEN ? AND ?", (first, last))
     _seal(connection, last, digest)
@@ -188,8 +191,11 @@ def give_back(
 ) -> None:  # fmt: skip
     """Have a slice in the record again, inside the caller's transaction; it is the last one of ``part``.
 
-    ``names`` are the columns as the file has them. The sums of the days count these decisions already.
+    ``names`` are the columns as the file has them. The sums of the days count these decisions already. Raises
+    ``TraceError`` where the record does not follow on the part.
     """
+    if chain_seal(connection) != (part.last, kept.payloads[-1][names["payload"].index("digest")]):
+        raise TraceError(_does_not_follow(part.month))
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
     try:
         for table, rows in (("trace", kept.traces), ("payload", kept.payloads)):
@@ -207,6 +213,8 @@ def give_back(
         if row[place] in windows:
             keep(connection, row[place], windows[row[place]])
     _seal(connection, first - 1, before)
+    when = names["trace"].index("accepted_ms")
+    note_back(connection, min((row[when] for row in kept.traces), default=None), is_whole=first == 1)
     if first == part.first:
         connection.execute("DELETE FROM cold_part WHERE first_entry = ?", (part.first,))
         connection.execute(
@@ -245,22 +253,54 @@ def bars_seen(kept: Slice, names: dict[str, list[str]], windows: list[Row], bars
     return found
 
 
-def problem(connection: apsw.Connection) -> tuple[int, str] | None:
-    """The first archived entry that is not where it should be, and why; ``None`` where parts, files and seal fit."""
-    known, before = parts(connection), None
-    for part in known:
-        if before is not None and (part.first, part.before) != before:
+def can_return(connection: apsw.Connection, wanted: list[Part]) -> str:
+    """Why these parts, the last ones in the order of the chain, cannot be in the record again; empty where they can."""
+    end = chain_seal(connection)
+    for part in reversed(wanted):
+        if (part.last, part.digest) != end:
+            return _does_not_follow(part.month)
+        end = (part.first - 1, part.before)
+    return ""
+
+
+def misfit(connection: apsw.Connection) -> tuple[int, str] | None:
+    """The first entry that does not follow on what is archived, and why; ``None`` where parts, seal and what was pruned
+    between them fit.
+    """
+    pruned = {span.first: span for span in chain.pruned(connection)}
+    end: tuple[int, bytes] | None = None
+    for part in parts(connection):
+        if end is not None and (part.first - 1, part.before) != _after(end, pruned):
             return part.first, f"the archived month {part.month} does not follow on the one before it"
-        before = (part.last + 1, part.digest)
-        path = folder_of(connection) / part.file
-        if not path.is_file():
-            return part.first, f"the archived month {part.month} is missing: {path}"
-        if sha256_of(path) != part.sha256:
-            return part.first, f"the archived month {part.month} was changed: {path}"
-    sealed, digest = chain_seal(connection)
-    if before is not None and before != (sealed + 1, digest):
-        return before[0], "the record does not follow on its last archived month"
+        end = (part.last, part.digest)
+    if end is not None and _after(end, pruned) != chain_seal(connection):
+        return end[0] + 1, "the record does not follow on its last archived month"
     return None
+
+
+def lost_file(connection: apsw.Connection) -> tuple[int, str] | None:
+    """The first archived entry whose file is missing or was changed, and which; reads the files outside of any
+    transaction.
+    """
+    for part in parts(connection):
+        path = folder_of(connection) / part.file
+        lost = "is missing" if not path.is_file() else "was changed" if sha256_of(path) != part.sha256 else ""
+        if lost and part in parts(connection):  # else it was brought back meanwhile
+            return part.first, f"the archived month {part.month} {lost}: {path}"
+    return None
+
+
+def _after(end: tuple[int, bytes], pruned: dict[int, chain.Span]) -> tuple[int, bytes]:
+    """Where the chain goes on after ``end``: behind what was pruned there."""
+    span = pruned.get(end[0] + 1)
+    return end if span is None else (span.last, bytes.fromhex(span.digest))
+
+
+def _does_not_follow(month: str) -> str:
+    return (
+        f"what came after the archived month {month} was pruned from the record, which cannot go on from it any more;"
+        " nothing was brought back, its file stays and can be read with any Parquet tool"
+    )
 
 
 _COUNTED: Final = (

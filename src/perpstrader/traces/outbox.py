@@ -56,7 +56,7 @@ _SERIES_BYTES: Final = 40_000
 _CHANGES: Final = (
     "SELECT ship_change.number, trace.seq, trace.accepted_ms, trace.batch, cycle_note.symbol, cycle_note.interval,"
     " cycle_note.bar_close_ms, cycle_note.code, cycle_note.text, cycle_note.strategy FROM ship_change"
-    " LEFT JOIN trace ON trace.seq = ship_change.seq AND trace.analyzed = 1"
+    " LEFT JOIN trace ON trace.seq = ship_change.seq AND trace.analyzed = 1 AND trace.batch <> ''"
     " LEFT JOIN cycle_note ON (cycle_note.symbol, cycle_note.bar_close_ms, cycle_note.strategy)"
     " = (ship_change.symbol, ship_change.bar_close_ms, ship_change.strategy)"
     " ORDER BY ship_change.number LIMIT ?"
@@ -208,7 +208,8 @@ def lost(connection: apsw.Connection) -> int:
 def backlog(connection: apsw.Connection) -> Backlog:
     """What waits to be shipped, and what was lost to it."""
     newest: int = connection.execute("SELECT max(entry) FROM payload").get or 0
-    return Backlog(waiting=max(0, newest - (shipped(connection) or 0)), lost=lost(connection))
+    gone = chain_seal(connection)[0]  # what was pruned waits no more
+    return Backlog(waiting=max(0, newest - max(shipped(connection) or 0, gone)), lost=lost(connection))
 
 
 def count_lost(connection: apsw.Connection, first: int, end_: int) -> None:

@@ -144,7 +144,9 @@ class Reads(ABC):
 
     async def verify(self) -> Verification:
         """Check the chain, the summaries, and the files of archived months."""
-        return await self._read(_verified)
+        found = await self._read(_verified)
+        away = await self._read(cold.lost_file) if found.ok else None
+        return found if away is None else msgspec.structs.replace(found, bad_entry=away[0], problem=away[1])
 
     # --- old months ---
 
@@ -233,8 +235,13 @@ class _Hands:
 
 
 def _verified(connection: apsw.Connection) -> Verification:
-    found = chain.verify(connection)
-    away = cold.problem(connection) if found.ok else None
-    if away is not None:
-        found = msgspec.structs.replace(found, bad_entry=away[0], problem=away[1])
-    return msgspec.structs.replace(found, archived=tuple(cold.months(connection)))
+    """All of it as it was at one instant, whatever another process writes meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        found = chain.verify(connection)
+        away = cold.misfit(connection) if found.ok else None
+        if away is not None:
+            found = msgspec.structs.replace(found, bad_entry=away[0], problem=away[1])
+        return msgspec.structs.replace(found, archived=tuple(cold.months(connection)))
+    finally:
+        connection.execute("ROLLBACK")

@@ -26,6 +26,8 @@ SLICE: Final = 100
 _PAGES: Final = 256
 
 _DROP = f"UPDATE payload SET codec = {DROPPED}, data = x'' WHERE seq = ? AND codec <> {DROPPED}"
+_OFF_THE_QUEUE = "UPDATE trace SET analyzed = 1, batch = '' WHERE seq = ? AND analyzed = 0"
+_LAST_BEFORE = "SELECT seq FROM trace WHERE accepted_ms < ? ORDER BY accepted_ms DESC, seq DESC LIMIT 1"
 _ROUTINE = "executed = 0 AND error = ''"
 
 
@@ -92,9 +94,12 @@ def _payloads(age_ms: int, *, routine: bool) -> Slice:
         if newest_ms is None:
             return 0, False
         done = int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).get or 0)
+        # found by time, so that nobody reads through all that is too young to be due
+        last = connection.execute(_LAST_BEFORE, (newest_ms - age_ms,)).get or 0
         found: list[tuple[Any, ...]] = connection.execute(
-            f"SELECT seq, entry FROM trace WHERE seq > ? AND accepted_ms < ? {condition} ORDER BY seq LIMIT {SLICE}",
-            (done, newest_ms - age_ms),
+            f"SELECT seq, entry FROM trace WHERE seq > ? AND seq <= ? AND accepted_ms < ? {condition}"
+            f" ORDER BY seq LIMIT {SLICE}",
+            (done, last, newest_ms - age_ms),
         ).fetchall()
         shipped = outbox.shipped(connection)
         due = list(takewhile(lambda row: shipped is None or row[1] <= shipped, found))
@@ -102,6 +107,7 @@ def _payloads(age_ms: int, *, routine: bool) -> Slice:
         for seq, _ in due:
             connection.execute(_DROP, (seq,))
             removed += connection.changes()
+            connection.execute(_OFF_THE_QUEUE, (seq,))
         if due:
             connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, str(due[-1][0])))
         return removed, len(due) == SLICE
@@ -114,24 +120,23 @@ def _traces(connection: apsw.Connection, policy: Retention) -> tuple[int, bool]:
     newest_ms = connection.execute("SELECT max(accepted_ms) FROM trace").get
     if newest_ms is None:
         return 0, False
-    limit = 0
+    limit, oldest = 0, connection.execute("SELECT min(entry) FROM payload").get or 0
     if policy.trace_ms is not None and not cold.is_thawed(connection):
-        limit = chain.prune_limit(connection, newest_ms - policy.trace_ms)
+        limit = chain.prune_limit(connection, newest_ms - policy.trace_ms, within=SLICE)
     if _is_too_much(connection, policy):
-        oldest = connection.execute("SELECT min(entry) FROM payload").get or 0
-        youngest = chain.prune_limit(connection, newest_ms - MIN_RETENTION_MS, unshipped=True)
+        youngest = chain.prune_limit(connection, newest_ms - MIN_RETENTION_MS, unshipped=True, within=SLICE)
         limit = max(limit, min(oldest + SLICE, youngest))
-    if limit == 0:
+    if limit <= oldest:
         return 0, False
-    removed, more = chain.prune_slice(connection, limit)
-    return removed, more or (removed > 0 and _is_too_much(connection, policy))
+    removed, _ = chain.prune_slice(connection, limit)
+    return removed, True
 
 
 def _is_too_much(connection: apsw.Connection, policy: Retention) -> bool:
     if policy.max_rows is not None:
-        # numbers are given without gaps and removed from the front
-        row: Any = connection.execute("SELECT min(seq), max(seq) FROM trace").fetchone()
-        first, last = row
+        # numbers are given without gaps and removed from the front; each end is asked for alone, which reads no row
+        first = connection.execute("SELECT min(seq) FROM trace").get
+        last = connection.execute("SELECT max(seq) FROM trace").get
         if first is not None and last - first + 1 > policy.max_rows:
             return True
     if policy.max_bytes is None:

@@ -13,7 +13,6 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from perpstrader.domain.traces import Trace
 from perpstrader.traces import bars
 from perpstrader.traces.codec import (
     DROPPED,
@@ -43,6 +42,10 @@ _INSERT = (
 _REVISE = f"UPDATE trace SET entry = ?, {', '.join(f'{column} = ?' for column in SUMMARY_COLUMNS)} WHERE seq = ?"
 _APPEND = "INSERT INTO payload (entry, seq, codec, raw_len, data, digest) VALUES (?, ?, ?, ?, ?, ?)"
 _MARK = "UPDATE trace SET analyzed = 1, batch = ?, leased_until_ms = 0 WHERE uid = ? AND analyzed = 0"
+_CLAIMABLE = (
+    "SELECT trace.seq, trace.uid, payload.codec FROM trace JOIN payload ON payload.entry = trace.entry"
+    " WHERE trace.analyzed = 0 AND (trace.leased_until_ms <= ?1 OR trace.leased_by = ?2) ORDER BY trace.seq LIMIT ?3"
+)
 _FOUND = "SELECT seq, first_entry, entry FROM trace WHERE uid = ?"
 _PAYLOAD = "SELECT codec, raw_len, data FROM payload WHERE entry = ?"
 
@@ -111,6 +114,11 @@ def revise_trace(
     """
     found = connection.execute(_FOUND, (encoded.trace.id,)).fetchone()
     if found is None:
+        if encoded.trace.accepted_ms <= gone_ms(connection):
+            raise TraceRejectedError(
+                f"trace {encoded.trace.id} is of a time that was archived or pruned, where it may lie; the update is in"
+                " the dead letter"
+            )
         return insert_trace(connection, encoded, tail, pack, shelf)
     seq, _, newest = found
     stored: tuple[Any, ...] = connection.execute(_PAYLOAD, (newest,)).fetchall()[0]
@@ -164,25 +172,21 @@ def mark(connection: apsw.Connection, ids: Sequence[str], batch_id: str) -> Mark
 
 
 def claim(connection: apsw.Connection, limit: int, by: str, now_ms: int, lease_ms: int) -> list[str]:
-    """Lease the oldest traces that nobody has analysed and nobody holds, to ``by``; their ids."""
-    ids = [
-        uid
-        for (uid,) in connection.execute(
-            "SELECT uid FROM trace WHERE analyzed = 0 AND (leased_until_ms <= ?1 OR leased_by = ?2)"
-            " ORDER BY seq LIMIT ?3",
-            (now_ms, by, limit),
-        )
-    ]
+    """Lease the oldest traces that nobody has analysed and nobody holds, to ``by``; their ids.
+
+    What retention has emptied is taken off the queue: nobody can analyse it.
+    """
+    while True:
+        found: list[tuple[Any, ...]] = connection.execute(_CLAIMABLE, (now_ms, by, limit)).fetchall()
+        emptied = [(seq,) for seq, _, codec in found if codec == DROPPED]
+        if not emptied:
+            break
+        connection.executemany("UPDATE trace SET analyzed = 1, batch = '' WHERE seq = ?", emptied)
     connection.executemany(
-        "UPDATE trace SET leased_until_ms = ?, leased_by = ? WHERE uid = ?",
-        [(now_ms + lease_ms, by, uid) for uid in ids],
+        "UPDATE trace SET leased_until_ms = ?, leased_by = ? WHERE seq = ?",
+        [(now_ms + lease_ms, by, seq) for seq, _, _ in found],
     )
-    return ids
-
-
-def with_outcome(trace: Trace, outcome_usd: str, outcome_ms: int) -> Trace:
-    """The next revision of a trace: the same with its outcome."""
-    return msgspec.structs.replace(trace, outcome_usd=outcome_usd, outcome_ms=outcome_ms)
+    return [uid for _, uid, _ in found]
 
 
 def put_notes(connection: apsw.Connection, notes: Sequence[CycleNote], *, keep: int) -> int:
@@ -222,6 +226,25 @@ def chain_seal(connection: apsw.Connection) -> tuple[int, bytes]:
         return 0, GENESIS
     entry, digest = seal.split(":")
     return int(entry), bytes.fromhex(digest)
+
+
+def gone_ms(connection: apsw.Connection) -> int:
+    """When the newest of the decisions was accepted that have left the file; -1 where none has."""
+    return int(connection.execute("SELECT value FROM meta WHERE key = 'gone_ms'").get or -1)
+
+
+def note_gone(connection: apsw.Connection, accepted_ms: int | None) -> None:
+    """Decisions up to ``accepted_ms`` leave the file: what comes for one of them later finds none."""
+    if accepted_ms is not None and accepted_ms > gone_ms(connection):
+        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('gone_ms', ?)", (str(accepted_ms),))
+
+
+def note_back(connection: apsw.Connection, accepted_ms: int | None, *, is_whole: bool) -> None:
+    """Decisions from ``accepted_ms`` on are in the file again; with ``is_whole`` all that there ever were."""
+    if is_whole:
+        connection.execute("DELETE FROM meta WHERE key = 'gone_ms'")
+    elif accepted_ms is not None and accepted_ms <= gone_ms(connection):
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'gone_ms'", (str(accepted_ms - 1),))
 
 
 def link(previous: bytes, uid: str, data: bytes) -> bytes:

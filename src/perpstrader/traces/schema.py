@@ -223,7 +223,7 @@ DOWN: Final[tuple[tuple[str, ...], ...]] = (
         "DROP TRIGGER trace_bars_delete", "DROP TRIGGER trace_bars_drop", "DROP TABLE trace_bars", "DROP TABLE candle",
         "DELETE FROM meta WHERE key = 'bars_swept'",
     ),
-    ("DROP TABLE cold_part", "DELETE FROM meta WHERE key = 'thawed_ms'"),
+    ("DROP TABLE cold_part", "DELETE FROM meta WHERE key IN ('thawed_ms', 'pruned')"),
     ("DROP TRIGGER overall_insert", "DROP TRIGGER overall_update", "DROP TABLE overall"),
 )  # fmt: skip
 """Step n (from 1) leads from version n back to version n - 1; ``traces.migrations`` first makes the payloads readable

@@ -21,12 +21,13 @@ from perpstrader.domain.traces import Trace, TraceKind
 from perpstrader.runtime.clock import Clock, SystemClock
 from perpstrader.runtime.executor import Executor, InlineExecutor
 from perpstrader.traces import chain, dictionaries, queries, rows
+from perpstrader.traces.attach import attach_outcome
 from perpstrader.traces.bars import Histories, Memo
 from perpstrader.traces.batches import Batches, BatchLimits, Item, Receipt, Written
 from perpstrader.traces.cache import CacheCounters, Ring, TraceCache
 from perpstrader.traces.codec import encode
 from perpstrader.traces.contract import TraceStore as AnyStore
-from perpstrader.traces.errors import TraceError, TraceRejectedError, UnknownTraceError
+from perpstrader.traces.errors import TraceError, TraceRejectedError
 from perpstrader.traces.files import MEMORY, Synchronous, as_trace_error, connect, transact
 from perpstrader.traces.packing import Packer
 from perpstrader.traces.postgres.address import is_address
@@ -74,6 +75,7 @@ class TraceStore(Reads):
         self, name: str, writer: apsw.Connection, write: Executor, reader: apsw.Connection, read: Executor,
         clock: Clock, synchronous: Synchronous, max_notes: int, batches: BatchLimits, cache: CacheLimits,
         packer: Packer,
+        version: int,
     ) -> None:  # fmt: skip
         self._name = name
         self._writer = writer
@@ -89,7 +91,7 @@ class TraceStore(Reads):
         self._memo = Memo()
         self._histories = Histories()
         self._changes = 0
-        self._foreign_version: int | None = None
+        self._foreign_version = version
         self._looked_ns: int | None = None
         self.on_trouble: Callable[[str], None] = lambda text: None
         self._batches = Batches(
@@ -147,9 +149,10 @@ class TraceStore(Reads):
         if reader is not None and path is not None:
             read, reading = reader, await reader.run(lambda: make(read_only=True))
         packer = await write.run(lambda: Packer(dictionaries.current(writer, may_write=not read_only)))
+        version = await write.run(lambda: _data_version(writer))
         store = cls(
             name, writer, write, reading, read, clock or SystemClock(), synchronous, max_notes,
-            batches or BatchLimits(), cache or CacheLimits(), packer,
+            batches or BatchLimits(), cache or CacheLimits(), packer, version,
         )  # fmt: skip
         try:
             yield store
@@ -190,12 +193,9 @@ class TraceStore(Reads):
     async def attach_outcome(self, trace_id: str, outcome_usd: Decimal, outcome_ms: int) -> None:
         """Record what came of a decision, as a revision."""
         await self._batches.flush()
-        trace = await self.get(trace_id)
-        if trace is None:
-            raise UnknownTraceError(f"there is no trace {trace_id!r}; its outcome was not recorded")
-        revised = encode(rows.with_outcome(trace, format(outcome_usd, "f"), outcome_ms), self._memo)
-        await self._transacted(
-            lambda connection: rows.revise_trace(connection, revised, rows.Tail.read(connection), self._batches.pack)
+        text, pack = format(outcome_usd, "f"), self._batches.pack
+        revised = await self._transacted(
+            lambda connection: attach_outcome(connection, trace_id, text, outcome_ms, pack)
         )
         self._changes += 1
         self._cache.put(revised.whole, queries.sized(revised.whole, len(revised.json)))
@@ -363,8 +363,8 @@ class TraceStore(Reads):
         if self._looked_ns is not None and now - self._looked_ns < FOREIGN_MS * 1_000_000:
             return
         # it changes with the commits of others alone, as seen by the connection that does all of ours
-        version = await self._run(lambda: int(self._writer.pragma("data_version") or 0))
-        if self._foreign_version is not None and version != self._foreign_version:
+        version = await self._run(lambda: _data_version(self._writer))
+        if version != self._foreign_version:
             self._forget()
         self._foreign_version, self._looked_ns = version, now
 
@@ -398,6 +398,10 @@ class TraceStore(Reads):
                 return work()
 
         return await executor.run(guarded)
+
+
+def _data_version(connection: apsw.Connection) -> int:
+    return int(connection.pragma("data_version") or 0)
 
 
 def _newest(

@@ -17,7 +17,7 @@ from tests.contract.traces.samples import executed, trace
 from tests.contract.traces.test_bars import BARS, OPENERS, saw
 
 from perpstrader.domain import Trace
-from perpstrader.traces import TraceError, cold
+from perpstrader.traces import TraceError, TraceRejectedError, cold
 from perpstrader.traces.records import MIN_RETENTION_MS, Retention
 
 DAY = MIN_RETENTION_MS
@@ -255,6 +255,62 @@ def test_a_missing_or_changed_file_is_told_and_nothing_is_brought_back(build: st
         with pytest.raises(TraceError, match="missing or was changed"):
             await store.restore_month("2025-02")
         assert await store.find(limit=1)
+
+    play(build, body, tmp_path / "traces.db")
+
+
+def test_what_is_pruned_behind_archived_months_is_no_loss_and_they_stay_where_they_are(
+    build: str, tmp_path: Path
+) -> None:
+    """What lies between an archived month and the record was removed on purpose, and can be gone on from no more."""
+    files = tmp_path / "traces" / "cold"
+
+    async def body(store: Any) -> None:
+        assert await store.archive(75 * DAY) == ["2025-01", "2025-02"]
+        april = int(datetime(2025, 4, 1, tzinfo=UTC).timestamp() * 1000)
+        assert await store.prune(before_ms=april) == 130
+        found = await store.verify()
+        assert (found.ok, found.problem) == (True, "")
+        assert await store.archive(20 * DAY, thawed=True) == ["2025-04"]
+        assert (await store.verify()).ok
+        assert await store.restore_month("2025-04") == ["2025-04"]
+        for month in ("2025-01", "2025-02"):
+            with pytest.raises(TraceError, match="2025-02 was pruned from the record"):
+                await store.restore_month(month)
+        assert sorted(file.name for file in files.iterdir()) == ["2025-01.parquet", "2025-02.parquet"]
+        assert (await store.verify()).ok
+        connection = apsw.Connection(str(tmp_path / "traces.db"))
+        connection.execute("DELETE FROM meta WHERE key = 'pruned'")
+        connection.close()
+        assert "does not follow" in (await store.verify()).problem
+
+    play(build, body, tmp_path / "traces.db")
+
+
+@pytest.mark.parametrize("way", ["archived", "pruned"])
+def test_S63_a_revision_of_a_decision_that_has_left_the_record_is_no_new_one(
+    build: str, tmp_path: Path, way: str
+) -> None:
+    """Its position closed months later: the sums counted the decision, and its month can still be brought back."""
+    late = msgspec.structs.replace(at(20, 1, 5), outcome_usd="3")
+
+    async def body(store: Any) -> None:
+        if way == "archived":
+            await store.archive(75 * DAY)
+        else:
+            await store.prune(before_ms=int(datetime(2025, 3, 1, tzinfo=UTC).timestamp() * 1000))
+        before = await store.outcomes(("symbol",))
+        with pytest.raises(TraceRejectedError, match="archived or pruned"):
+            await store.update(late)
+        assert [letter.id for letter in await store.dead_letters()] == [late.id]
+        assert await store.outcomes(("symbol",)) == before
+        await store.update(at(901, 5, 29))  # one whose first record was lost on the way
+        assert (await store.get("t000901")) is not None
+        if way == "archived":
+            assert await store.restore_month("2025-01") == ["2025-01", "2025-02"]
+            await store.update(late)
+            assert (await store.get(late.id)).outcome_usd == "3"
+        assert (await store.verify()).ok
 
     play(build, body, tmp_path / "traces.db")
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import apsw
+import msgspec
 import pytest
 from tests.contract.traces.samples import executed, refused, trace
 
 from perpstrader.runtime import InlineExecutor
 from perpstrader.runtime.loop import VirtualClock, run_virtual
 from perpstrader.traces import TraceError, TraceRejectedError
-from perpstrader.traces.batches import BatchLimits
+from perpstrader.traces.batches import MAX_ROWS, BatchLimits
 from perpstrader.traces.store import TraceStore
 
 T = TypeVar("T")
@@ -195,6 +196,90 @@ def test_S64_the_bytes_that_wait_are_bounded_too() -> None:
         assert store.counters.pending == 0
 
     play(body, BatchLimits(batch_size=1_000, flush_ms=60_000, max_pending_bytes=10_000))
+
+
+class SlowDisk(Disk):
+    """A disk that takes a second for each transaction."""
+
+    async def run(self, fn: Callable[[], T], *, timeout_s: float | None = None) -> T:
+        await asyncio.sleep(1)
+        return fn()
+
+
+def on_a_slow_disk(body: Callable[[TraceStore], Awaitable[None]], limits: BatchLimits) -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with TraceStore.open(None, executor=SlowDisk(), clock=clock, batches=limits) as store:
+            await body(store)
+
+    run_virtual(main)
+
+
+def test_S64_room_that_is_made_during_a_write_loses_nothing_else() -> None:
+    """The write that runs had counted on what was then shed."""
+
+    async def body(store: TraceStore) -> None:
+        count = MAX_ROWS + 20
+        for number in range(1, count + 1):
+            store.store(trace(number))
+        await asyncio.sleep(0.5)  # the first transaction runs, and twenty wait for the second
+        orders = [store.store(executed(count + number)) for number in (1, 2)]
+        large = store.store(msgspec.structs.replace(executed(count + 3), regime="x" * 2_000_000))
+        await asyncio.gather(*orders, large)
+        await store.flush()
+        counters = store.counters
+        assert counters.dropped == 20
+        assert counters.accepted == counters.stored + counters.dropped == count + 3
+        assert counters.pending == 0
+
+    on_a_slow_disk(body, BatchLimits(batch_size=1_000, flush_ms=100, max_pending_bytes=2_000_000))
+
+
+def test_one_that_makes_room_for_the_next_starts_no_second_writer() -> None:
+    async def body(store: TraceStore) -> None:
+        for number in range(1, 10):
+            store.store(trace(number))
+            await asyncio.sleep(0.01)
+        assert len(store._batches._pool._tasks) == 1
+        await store.flush()
+        assert (store.counters.stored, store.counters.dropped) == (1, 8)
+
+    on_a_slow_disk(body, BatchLimits(batch_size=1_000, flush_ms=1_000, max_pending=1))
+
+
+def test_a_routine_decision_that_never_fits_costs_no_other() -> None:
+    async def body(store: TraceStore, disk: Disk, loop: asyncio.AbstractEventLoop) -> None:
+        kept = [store.store(trace(number)) for number in (1, 2)]
+        large = store.store(trace(3, regime="x" * 20_000))
+        with pytest.raises(TraceError, match="waiting"):
+            await large
+        await asyncio.gather(*kept)
+        assert (store.counters.stored, store.counters.dropped) == (2, 1)
+
+    play(body, BatchLimits(batch_size=1_000, flush_ms=60_000, max_pending_bytes=15_000))
+
+
+def test_flush_waits_for_what_was_there_and_not_for_all_that_ever_comes() -> None:
+    async def body(store: TraceStore) -> None:
+        async def feed() -> None:
+            for number in range(2, 200):
+                store.store(trace(number), urgent=False)
+                await asyncio.sleep(0.2)
+
+        first = store.store(trace(1), urgent=False)
+        feeding = asyncio.create_task(feed())
+        await asyncio.sleep(0.3)
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        await store.flush()
+        await first
+        assert loop.time() - before < 3, "what it waits for, in the transaction that runs and the next"
+        await asyncio.sleep(2.5)
+        before = loop.time()
+        await store.flush()
+        assert loop.time() - before < 3
+        await feeding
+
+    on_a_slow_disk(body, BatchLimits(batch_size=1_000, flush_ms=60_000))
 
 
 def test_a_reader_that_gives_up_harms_no_other() -> None:

@@ -189,6 +189,36 @@ def test_TS08_what_another_process_wrote_shows_within_the_bound(tmp_path: Path) 
     play(body, path)
 
 
+def test_TS08_what_another_process_wrote_before_the_first_look_shows_too(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+
+    async def body(store: TraceStore, clock: VirtualClock) -> None:
+        await store.store(trace(1))
+        async with Plain.open(path) as other:
+            await other.attach_outcome("t000001", Decimal("1.5"), START_MS)
+        found = await store.get("t000001")
+        assert found is not None
+        assert found.outcome_usd == "1.5"
+
+    play(body, path)
+
+
+def test_S63_an_outcome_is_attached_to_what_is_there_and_not_to_what_was_kept(tmp_path: Path) -> None:
+    path = tmp_path / "traces.db"
+
+    async def body(store: TraceStore, clock: VirtualClock) -> None:
+        await store.store(trace(1))
+        await store.get("t000001")
+        async with Plain.open(path) as other:
+            await other.update(trace(1, errors=("told by another process",)))
+        await store.attach_outcome("t000001", Decimal("1.5"), START_MS)
+        found = await store.get("t000001")
+        assert found is not None
+        assert (found.outcome_usd, found.errors) == ("1.5", ("told by another process",))
+
+    play(body, path)
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("store"), st.integers(1, 8), st.integers(-3, 3)),

@@ -12,8 +12,10 @@ import pytest
 from tests.contract.traces.samples import executed, trace
 
 from perpstrader.domain import Trace
-from perpstrader.traces import TraceError, TraceFileError, TraceRejectedError, queries, schema
+from perpstrader.traces import TraceError, TraceFileError, TraceRejectedError, chain, queries, rows, schema
 from perpstrader.traces.baseline import TraceStore
+from perpstrader.traces.codec import encode
+from perpstrader.traces.files import transact
 
 Body = Callable[[TraceStore], Awaitable[None]]
 
@@ -306,3 +308,30 @@ def test_a_rejected_trace_leaves_no_trace_of_itself_in_the_chain(tmp_path: Path)
         assert (finding.ok, finding.checked) == (True, 2)
 
     run(tmp_path / "traces.db", body)
+
+
+def test_what_another_process_writes_during_a_verification_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "traces.db"
+    fill(path, *(trace(number) for number in range(1, 6)))
+    real, late = chain._problem, [trace(7), trace(6)]
+    other = apsw.Connection(str(path))
+
+    def write(item: Trace) -> None:
+        transact(other, lambda: rows.insert_trace(other, encode(item), rows.Tail.read(other)))
+
+    def meddling(connection: apsw.Connection, row: tuple[Any, ...], previous: bytes) -> str:
+        if late:
+            write(late.pop())
+        return real(connection, row, previous)
+
+    async def body(store: TraceStore) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(chain, "_problem", meddling)
+            found = await store.verify()
+        assert (found.ok, found.checked) == (True, 5)
+        assert (await store.verify()).checked == 7
+
+    run(path, body, read_only=True)
+    other.close()

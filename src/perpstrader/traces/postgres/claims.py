@@ -25,9 +25,14 @@ async def claim(connection: Any, bots: Bots, limit: int, *, by: str, now_ms: int
     where = Where(bots)
     where.add("NOT trace.analyzed")
     where.add("(trace.leased_until_ms <= {} OR trace.leased_by = {})", now_ms, by)
+    # what was emptied before it was shipped, nobody can analyse
+    where.add(
+        "EXISTS (SELECT 1 FROM perpstrader.payload WHERE payload.bot = trace.bot AND payload.entry = trace.entry"
+        f" AND payload.accepted_ms = trace.accepted_ms AND payload.codec <> {DROPPED})"
+    )
     free = (
         f"SELECT {_KEY} FROM perpstrader.trace {where} ORDER BY trace.number LIMIT {where.place(limit)}"
-        " FOR UPDATE SKIP LOCKED"
+        " FOR UPDATE OF trace SKIP LOCKED"
     )
     until, holder = where.place(now_ms + lease_ms), where.place(by)
     rows = await connection.fetch(
