@@ -7,6 +7,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from perpstrader.domain.wording import moment_text
 from perpstrader.traces import bars, outbox
 from perpstrader.traces.codec import DROPPED, decode
 from perpstrader.traces.errors import TraceError, TraceFileError
@@ -87,7 +88,8 @@ def prune_limit(
     latest_ms = newest_ms - MIN_RETENTION_MS
     if before_ms > latest_ms:
         raise TraceError(
-            f"pruning before {before_ms} would keep less than a day up to the newest trace; choose at most {latest_ms}"
+            f"pruning before {moment_text(before_ms)} would keep less than a day up to the newest trace; choose at most"
+            f" {moment_text(latest_ms)} UTC"
         )
     if within is None:
         sql = "SELECT first_entry FROM trace WHERE seq = (SELECT min(seq) FROM trace WHERE accepted_ms >= ?)"

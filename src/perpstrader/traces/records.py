@@ -182,7 +182,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """Ages in ms back from the newest trace, ``max_rows`` traces, ``max_bytes`` of the file; ``None``: no bound.
 
-    ``cold_ms`` is the age from which whole months go to files.
+    ``cold_ms`` is the age from which whole months go to files. Ages are never counted from later than ``now_ms``: one
+    decision with a time of years ahead makes no other one old.
     """
 
     payload_ms: int | None = None
@@ -191,6 +192,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     max_rows: int | None = None
     max_bytes: int | None = None
     cold_ms: int | None = None
+    now_ms: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("payload_ms", "kept_payload_ms", "trace_ms", "cold_ms"):

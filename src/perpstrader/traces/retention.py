@@ -38,9 +38,9 @@ Slice = Callable[[apsw.Connection], tuple[int, bool]]
 def slices(policy: Retention) -> Iterator[tuple[str, Slice]]:
     """The steps of a pass in their order, each to be repeated, a transaction each time, until nothing more is due."""
     if policy.payload_ms is not None:
-        yield "payloads", _payloads(policy.payload_ms, routine=True)
+        yield "payloads", _payloads(policy, policy.payload_ms, routine=True)
     if policy.kept_payload_ms is not None:
-        yield "payloads", _payloads(policy.kept_payload_ms, routine=False)
+        yield "payloads", _payloads(policy, policy.kept_payload_ms, routine=False)
     yield "traces", lambda connection: _traces(connection, policy)
     yield "bars", Sweep().slice
 
@@ -85,12 +85,18 @@ def vacuum(connection: apsw.Connection) -> tuple[int, bool]:
     return (before - after) * size, 0 < after < before
 
 
-def _payloads(age_ms: int, *, routine: bool) -> Slice:
+def _newest_ms(connection: apsw.Connection, policy: Retention) -> int | None:
+    """What ages are counted from; ``None`` for an empty record."""
+    newest_ms: int | None = connection.execute("SELECT max(accepted_ms) FROM trace").get
+    return newest_ms if newest_ms is None or policy.now_ms is None else min(newest_ms, policy.now_ms)
+
+
+def _payloads(policy: Retention, age_ms: int, *, routine: bool) -> Slice:
     key = "dropped_routine" if routine else "dropped_all"
     condition = f"AND {_ROUTINE}" if routine else ""
 
     def work(connection: apsw.Connection) -> tuple[int, bool]:
-        newest_ms = connection.execute("SELECT max(accepted_ms) FROM trace").get
+        newest_ms = _newest_ms(connection, policy)
         if newest_ms is None:
             return 0, False
         done = int(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).get or 0)
@@ -117,7 +123,7 @@ def _payloads(age_ms: int, *, routine: bool) -> Slice:
 
 def _traces(connection: apsw.Connection, policy: Retention) -> tuple[int, bool]:
     """A slice of the oldest traces, where there are too old, too many or too large ones."""
-    newest_ms = connection.execute("SELECT max(accepted_ms) FROM trace").get
+    newest_ms = _newest_ms(connection, policy)
     if newest_ms is None:
         return 0, False
     limit, oldest = 0, connection.execute("SELECT min(entry) FROM payload").get or 0

@@ -309,7 +309,7 @@ class Recorder:
             return
         self._retain_ms = self._clock.now_ms() + _RETAIN_MS
         try:
-            await self._store.retain(self.retention)
+            await self._store.retain(msgspec.structs.replace(self.retention, now_ms=self._clock.now_ms()))
         except Exception as error:
             self._on_gap(f"the record could not be kept within its bounds: {error}")
 

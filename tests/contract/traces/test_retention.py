@@ -107,6 +107,21 @@ def test_S64_the_file_shrinks_to_its_bound_but_keeps_the_newest_day(opener: Open
     play(opener, body, path)
 
 
+def test_one_decision_of_years_ahead_makes_no_other_old(opener: Opener) -> None:
+    """The clock was wrong for a moment."""
+
+    async def body(store: TraceStore) -> None:
+        await fill(store, 10)
+        await store.store(on_day(500, 20_000))
+        bounds = Retention(payload_ms=30 * DAY, kept_payload_ms=60 * DAY, trace_ms=90 * DAY)
+        now_ms = START_MS + 10 * DAY
+        kept = await store.retain(msgspec.structs.replace(bounds, now_ms=now_ms))
+        assert (kept.payloads, kept.traces) == (0, 0)
+        assert (await store.stats()).total == 41
+
+    play(opener, body)
+
+
 def test_what_retention_emptied_is_off_the_queue_and_the_rest_is_still_analysed(opener: Opener) -> None:
     async def body(store: TraceStore) -> None:
         await fill(store, 10)

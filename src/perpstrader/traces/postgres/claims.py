@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perpstrader.domain.traces import Trace
+from perpstrader.domain.wording import moment_text
 from perpstrader.traces.codec import DROPPED
 from perpstrader.traces.errors import TraceError
 from perpstrader.traces.postgres.queries import PAYLOAD, Bots, Where, whole
@@ -79,8 +80,8 @@ async def prune(connection: Any, before_ms: int) -> int:
         return 0
     if before_ms > newest_ms - MIN_RETENTION_MS:
         raise TraceError(
-            f"pruning before {before_ms} would keep less than a day up to the newest trace; choose at most"
-            f" {newest_ms - MIN_RETENTION_MS}"
+            f"pruning before {moment_text(before_ms)} would keep less than a day up to the newest trace; choose at most"
+            f" {moment_text(newest_ms - MIN_RETENTION_MS)} UTC"
         )
     removed = 0
     async with connection.transaction():
