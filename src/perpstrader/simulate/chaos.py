@@ -25,7 +25,9 @@ PAUSE_MS: Final = 1_000
 _DRAWN: Final = tuple(kind for kind in FaultKind if kind.value in FaultRates.__struct_fields__)
 """The kinds that a campaign draws; the others are the paper exchange's own, for whoever turns them on."""
 
-STREAM: Final = "stream"
+FROZEN_MS: Final = 4_500
+"""A stream that froze excuses so much: by then its silence is longer than its market explains, and looked behind."""
+
 TRADER: Final = "trader"
 
 
@@ -57,7 +59,7 @@ class PlannedFaults:
         return fate
 
     def of_frame(self, frame: bytes) -> FrameFate:
-        """See ``Faults``; one that is frozen says nothing of it, and is out of reach until the trader gives it up.
+        """See ``Faults``; a socket that froze says nothing of it, which is noticed in ``FROZEN_MS``.
 
         One that ended is known to be down: what it would tell is asked for by request, so it excuses nothing.
         """
@@ -66,7 +68,7 @@ class PlannedFaults:
             fate = FaultKind.SOCKET_FROZEN
         self._note(FaultKind.FRAME_LATE if isinstance(fate, LateFrame) else fate)
         if fate is FaultKind.SOCKET_FROZEN:
-            self._reach.lose(STREAM)
+            self._reach.add_from_now(FROZEN_MS)
         return fate
 
     def _darkness(self) -> Blackout | None:
@@ -76,23 +78,6 @@ class PlannedFaults:
     def _note(self, kind: FaultKind | None) -> None:
         if kind in self.landed and self._is_at_stake():
             self.landed[kind] += 1
-
-
-class _Given:
-    """A socket that the trader holds; once it gives it up it knows that it has no stream, which excuses nothing."""
-
-    def __init__(self, inner: Socket, given_up: Callable[[], None]) -> None:
-        self._inner = inner
-        self._given_up = given_up
-
-    def send(self, frame: bytes) -> None:
-        """See ``Socket``."""
-        self._inner.send(frame)
-
-    async def close(self) -> None:
-        """See ``Socket``."""
-        self._given_up()
-        await self._inner.close()
 
 
 class MortalTransport:
@@ -150,12 +135,9 @@ class MortalTransport:
 
         def close(reason: str) -> None:
             if not self._dead:
-                self._reach.regain(STREAM)
                 on_close(reason)
 
-        socket = await self._inner.open_socket(frame, close)
-        self._reach.regain(STREAM)
-        return _Given(socket, lambda: self._reach.regain(STREAM))
+        return await self._inner.open_socket(frame, close)
 
     async def close(self) -> None:
         """See ``Transport``."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Reach:
-    """Spans of outage, overlapping as they may: requests that were lost or late, a dead stream, a dead trader."""
+    """Spans of outage, overlapping as they may: requests lost or late, a stream that froze unnoticed, a dead trader."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
@@ -16,6 +16,11 @@ class Reach:
     def add(self, begin_ms: int, and_ms: int = 0) -> None:
         """It lasted from ``begin_ms`` until now, ``and_ms`` longer if given."""
         self._spans.append((begin_ms, self._now_ms() + and_ms))
+
+    def add_from_now(self, for_ms: int) -> None:
+        """It begins now and lasts ``for_ms``."""
+        now_ms = self._now_ms()
+        self._spans.append((now_ms, now_ms + for_ms))
 
     def lose(self, what: str) -> None:
         """``what`` is out of reach from now on."""
