@@ -77,8 +77,10 @@ def _money(status: Status) -> Text:
     change = made.equity_change_usd if made is not None else status.net_pnl_usd
     open_usd = made.open_usd if made is not None else "-"
     tone = "green" if float(change) > 0 else "red" if float(change) < 0 else ""
-    reasons = sorted(status.refused_by_reason.items(), key=lambda item: -item[1])[:3]
-    refused = f" ({', '.join(f'{reason} {count}' for reason, count in reasons)})" if reasons else ""
+    reasons = sorted(status.refused_by_reason.items(), key=lambda item: -item[1])
+    named = [f"{reason} {count}" for reason, count in reasons[:3]]
+    others = sum(count for _, count in reasons[3:])
+    refused = f" ({', '.join(named)}{f', {others} for others' if others else ''})" if named else ""
     return Text.assemble(
         ("equity ", "dim"), (f"{status.equity_usd} USD", "bold"), ("  since the start ", "dim"), (change, tone),
         ("  realised ", "dim"), status.net_pnl_usd, ("  open ", "dim"), open_usd,

@@ -88,3 +88,11 @@ def test_long_work_is_told_of_in_lines_where_there_is_no_terminal(capsys: pytest
         assert nothing is None
     with progress.progress_bar("x", quiet=False) as lines:
         assert lines is not None
+
+
+def test_the_reasons_of_refusals_add_up_although_three_are_named() -> None:
+    counts = {"COOLDOWN": 6, "OWNED_BY": 4, "DRAWDOWN": 3, "VOLATILITY": 2, "HALTED": 1}
+    told = " ".join(shown(200, render(status(refused=16, refused_by_reason=counts), {})))
+    assert "refused 16 (COOLDOWN 6, OWNED_BY 4, DRAWDOWN 3, 3 for others)" in told
+    few = " ".join(shown(200, render(status(refused=6, refused_by_reason={"COOLDOWN": 6}), {})))
+    assert "refused 6 (COOLDOWN 6) " in few

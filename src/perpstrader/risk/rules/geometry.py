@@ -51,7 +51,8 @@ def _check_target(case: Case, prices: EntryPrices) -> Iterator[Check]:
         return
     sign = prices.side.sign
     beyond = prices.worst if prices.resting else max(prices.worst * sign, prices.mark * sign) * sign
-    where = f"{'above' if sign > 0 else 'below'} {show(beyond)}"
+    what = "the entry's limit" if beyond == prices.worst else "mark"
+    where = f"{'above' if sign > 0 else 'below'} {what} {show(beyond)}"
     right = (prices.target - beyond) * sign > 0
     yield holds(Reason.TARGET_WRONG_SIDE, right, show(prices.target), where, "USD")
     if right and prices.stop_distance_fraction > ZERO:

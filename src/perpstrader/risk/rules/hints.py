@@ -31,7 +31,7 @@ HINTS: Final[Mapping[Reason, str]] = {
     Reason.EXIT_IN_PROGRESS: "wait until it is flat",
     Reason.ENTRY_IN_FLIGHT: "wait for the outcome of the entry that is out",
     Reason.STOP_WRONG_SIDE: "a long's stop lies below entry and mark, a short's above",
-    Reason.TARGET_WRONG_SIDE: "a long's target lies above entry and mark, a short's below",
+    Reason.TARGET_WRONG_SIDE: "a target lies beyond the worst price that its entry may get, and beyond mark",
     Reason.SIZE_BELOW_MINIMUM: "a nearer stop, more equity or more room; a size is never rounded up",
     Reason.ENTRIES_PER_DAY: "entries start again at 00:00 UTC",
     Reason.ENTRIES_PER_SYMBOL_DAY: "entries in this symbol start again at 00:00 UTC",
