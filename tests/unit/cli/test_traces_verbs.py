@@ -174,7 +174,7 @@ def test_analyze_writes_a_page_a_day_and_says_where(folder: Path, capsys: Captur
     assert (code, told["traces"], told["days"], told["held"]) == (0, 600, ["2025-05-12", "2025-05-13", "2025-05-14"], 0)
     assert (folder / "analysis" / "2025-05-13.md").read_text().startswith("# 2025-05-13")
     code, out, _ = run_cli(capsys, "traces", "analyze", *at)
-    assert (code, out.startswith("0 decisions are analysed")) == (0, True)
+    assert (code, out.startswith("analysed: 0 decisions")) == (0, True)
 
 
 def test_replay_says_the_same_today_and_names_the_rule_whose_limit_was_changed(

@@ -12,6 +12,7 @@ from perpstrader.cli.options import Config, DataDir, Json, place
 from perpstrader.cli.output import print_json
 from perpstrader.cli.progress import progress_bar
 from perpstrader.cli.traces.record import Bot, Replay, StoreAt, record_of, with_store
+from perpstrader.domain.wording import plural
 from perpstrader.runtime import SystemClock
 from perpstrader.traces import analyst
 from perpstrader.traces.contract import TraceStore
@@ -44,7 +45,7 @@ def analyze(
     if as_json:
         print_json({"traces": done.traces, "days": done.days, "held": done.held, "folder": str(folder)})
         return
-    print(f"{done.traces} decisions are analysed; {len(done.days)} days are written to {folder}")
+    print(f"analysed: {plural(done.traces, 'decision')}; written to {folder}: {plural(len(done.days), 'day')}")
     for day in done.days:
         print(f"  {folder / day}.md")
     if done.held:
